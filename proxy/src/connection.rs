@@ -4,6 +4,7 @@
 //! connection's entry and wakes the task. A session never looks at orders: [`run`] does, between two polls of it.
 
 mod permit;
+mod places;
 mod task;
 
 use std::{
@@ -25,6 +26,7 @@ use tokio::sync::oneshot;
 
 pub(crate) use self::{
     permit::Permit,
+    places::{Places, Seat},
     task::{prepare, run, run_http, run_http_or_2, run_https, turn_away_http_or_2},
 };
 use crate::{
@@ -192,6 +194,11 @@ impl<S> Connection<S> {
     /// Counts it as one of its client's, if the frontend limits those. Without an address it is nobody's.
     pub(crate) fn admit(&mut self) -> Result<(), Refusal> {
         self.permit.admit(self.peer.ip())
+    }
+
+    /// Takes a place for another stream, beside the `streams` that it has.
+    pub(crate) fn take_place(&self, places: &mut Places, streams: usize) -> Seat {
+        places.take(streams, &self.permit)
     }
 
     /// What was agreed on with the client; `None` without TLS.

@@ -15,7 +15,7 @@ pub mod hpack;
 mod lane;
 pub mod machine;
 mod outbound;
-mod places;
+mod pools;
 mod request;
 mod response;
 mod session;
@@ -28,6 +28,8 @@ pub(crate) use self::{
     session::Session,
 };
 
+pub use self::pools::Pools;
+
 use rustix::net::{RecvFlags, recv};
 
 use self::frame::PREFACE;
@@ -38,7 +40,7 @@ use crate::{
 use tokio::net::TcpStream;
 
 /// Bytes of a buffer for frames: two of the longest and some more.
-pub(crate) const BUFFER_SIZE: usize = 40 * 1024;
+const BUFFER_SIZE: usize = 40 * 1024;
 
 /// Does a client without TLS begin with the preface of HTTP/2? It is looked at in the kernel and not taken.
 pub(crate) async fn begins(connection: &Connection<TcpStream>) -> bool {

@@ -90,6 +90,12 @@ impl Limit {
         self.freed.notify_waiters();
     }
 
+    /// How many those who can wait may take.
+    pub(crate) fn spare(&self) -> u32 {
+        let max = self.max();
+        max - max / 4
+    }
+
     pub(crate) fn taken(&self) -> u32 {
         self.taken.load(Ordering::Relaxed)
     }
@@ -102,6 +108,13 @@ impl Limit {
     pub(crate) fn try_take(&self) -> bool {
         let max = self.max();
         let more = |taken| (taken < max).then_some(taken + 1);
+        self.taken.fetch_update(Ordering::SeqCst, Ordering::Relaxed, more).is_ok()
+    }
+
+    /// The same for what can wait: the last quarter is left to others.
+    pub(crate) fn try_take_spare(&self) -> bool {
+        let most = self.spare();
+        let more = |taken| (taken < most).then_some(taken + 1);
         self.taken.fetch_update(Ordering::SeqCst, Ordering::Relaxed, more).is_ok()
     }
 
@@ -162,6 +175,19 @@ mod tests {
         limit.release();
         assert!(limit.try_take());
         assert!(!limit.try_take());
+    }
+
+    #[test]
+    fn last_quarter_is_for_what_can_t_wait() {
+        for (max, spare) in [(0, 0), (1, 1), (3, 3), (4, 3), (10, 8), (4096, 3072)] {
+            let limit = Limit::new(max);
+            assert_eq!(
+                std::iter::repeat_with(|| limit.try_take_spare()).take_while(|took| *took).count(),
+                spare
+            );
+            let rest = std::iter::repeat_with(|| limit.try_take()).take_while(|took| *took).count();
+            assert_eq!(spare + rest, usize::try_from(max).unwrap());
+        }
     }
 
     #[tokio::test(start_paused = true)]

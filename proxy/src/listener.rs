@@ -12,6 +12,7 @@ mod unix;
 
 pub(crate) use accept::{AcceptLoops, Assignment, ListenerId, Watched};
 pub(crate) use readiness::watch;
+pub(crate) use refuse::note as note_refused;
 
 use std::{io, net::SocketAddr};
 

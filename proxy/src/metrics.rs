@@ -135,6 +135,10 @@ events! {
     Http2Error = "http2_errors_total",
     /// Connections of HTTP/2 that were ended because their client did too much of what costs something and gets it nothing (resets, pings, empty frames).
     Http2Flood = "http2_floods_total",
+    /// Streams of HTTP/2 that were ended because their client broke a rule; their connections went on.
+    Http2StreamError = "http2_stream_errors_total",
+    /// The process or the frontend was at three quarters of its `maxconn`: streams of HTTP/2 waited that were not the only ones of their connection.
+    StreamWait = "http2_stream_waits_total",
     /// Questions of monitors that were answered here; not among the requests.
     Monitor = "monitor_requests_total",
     /// No backend or no usable server.

@@ -26,7 +26,7 @@ use crate::{
     config::{Backend, BackendId},
     connection::Registry,
     http::{Compressors, RetryBudget, Rooms},
-    http2::Lane,
+    http2::{Lane, Pools},
     invalid::InvalidMessages,
     listener::AcceptLoops,
     log::WorkerLog,
@@ -166,9 +166,8 @@ impl Worker {
         &self.core.lane_rooms
     }
 
-    /// For frames of HTTP/2: each holds two of the longest and some more.
-    pub(crate) fn frame_buffers(&self) -> &Rc<BufferPool> {
-        &self.core.frame_buffers
+    pub(crate) fn http2_pools(&self) -> &Rc<Pools> {
+        &self.core.http2_pools
     }
 
     pub(crate) fn tls_rooms(&self) -> &Rc<Rooms<TlsStream>> {

@@ -31,6 +31,8 @@ mod frames;
 mod lifetime;
 #[path = "http2/limits.rs"]
 mod limits;
+#[path = "http2/places.rs"]
+mod places;
 #[path = "http2/rules.rs"]
 mod rules;
 #[path = "tls/secured.rs"]

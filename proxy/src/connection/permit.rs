@@ -3,6 +3,7 @@
 use std::{net::IpAddr, rc::Rc, sync::Arc};
 
 use crate::{
+    limit::Limit,
     metrics::Event,
     node::FrontendShared,
     table::{Held, Refusal},
@@ -46,6 +47,18 @@ impl Permit {
             self.held = Some(sources.enter(source, node.now())?);
         }
         Ok(())
+    }
+
+    /// What it counts for, but for its source.
+    pub(super) fn limits(&self) -> (Arc<Limit>, Arc<FrontendShared>) {
+        (Arc::clone(self.worker.node().limit_beside(self.frontend)), Arc::clone(self.shared()))
+    }
+
+    /// One more of its source: `None` if it is not limited, `Some(None)` if it has as many as it may.
+    pub(super) fn hold_again(&self) -> Option<Option<Held>> {
+        let held = self.held.as_ref()?;
+        let sources = self.worker.node().tables.sources(self.frontend)?;
+        Some(held.again(sources.limits().connections))
     }
 
     /// Counts for the frontend at this index of the worker's generation from now on.

@@ -7,7 +7,7 @@ mod huffman;
 mod table;
 
 pub use self::{
-    decode::{Decoder, Fault},
+    decode::{Decoder, Fault, Room},
     encode::{put_authority, put_field, put_request, put_status, put_table_size},
 };
 

@@ -7,6 +7,7 @@
 //! ```
 
 mod answer;
+mod content;
 mod control;
 mod fields;
 mod opening;
@@ -14,23 +15,21 @@ mod opening;
 mod tests;
 mod windows;
 
+pub(super) use self::content::unpad;
+
 use std::{collections::VecDeque, rc::Rc};
 
 use slab::Slab;
 
 use super::{
     budget::Budget,
-    frame::{self, ACK, ErrorCode, Failure, HEADER, Header, Kind, LONGEST, PADDED, PREFACE},
+    frame::{self, ACK, ErrorCode, Failure, HEADER, Header, Kind, LONGEST, PREFACE},
     hpack,
-    outbound::response,
-    request::Writer,
+    pools::Pools,
     settings::{self, Settings},
     stream::{Remote, Sending, Stream},
 };
-use crate::{
-    buffer::{Buffer, BufferPool},
-    http::head::MAX_HEAD,
-};
+use crate::{buffer::Buffer, http::head::MAX_HEAD};
 
 /// Streams that a client may have open at a time.
 pub(super) const STREAMS: usize = 100;
@@ -76,17 +75,11 @@ pub enum Role {
 pub struct Machine {
     role: Role,
     is_secure: bool,
-    /// For requests.
-    buffers: Rc<BufferPool>,
-    /// For frames that are sent.
-    frames: Rc<BufferPool>,
+    pools: Rc<Pools>,
     out: Option<Buffer>,
     decoder: hpack::Decoder,
-    writer: Writer,
-    /// The same of responses.
-    responses: response::Writer,
-    /// A field section that is being put together.
-    section: Vec<u8>,
+    /// Streams that a client may have open at a time.
+    most: usize,
     streams: Slab<Stream>,
     /// By number, which only grows.
     ids: Vec<(u32, usize)>,
@@ -125,6 +118,8 @@ pub struct Machine {
     heard: u64,
     /// How many had come when the peer was asked if it is there.
     doubt: Option<u64>,
+    /// Streams that were ended for what their client did, and that nobody has counted yet.
+    stream_errors: u64,
 }
 
 /// How far our side's farewell is (RFC 9113 §6.8).
@@ -140,11 +135,12 @@ enum Leave {
 }
 
 impl Machine {
-    /// Of a client's connection that begins in this tick. The first buffers are for requests, the second for frames.
+    /// Of a client's connection that begins in this tick and may have so many streams open at a time: 1 to 100.
     #[must_use]
-    pub fn new(buffers: &Rc<BufferPool>, frames: &Rc<BufferPool>, now: u64) -> Self {
-        let mut machine = Self::of(Role::Server, buffers, frames, now);
-        let streams = fit(STREAMS as i64);
+    pub fn new(pools: &Rc<Pools>, streams: usize, now: u64) -> Self {
+        let mut machine = Self::of(Role::Server, pools, now);
+        machine.most = streams.clamp(1, STREAMS);
+        let streams = fit(machine.most as i64);
         machine.put(
             Kind::Settings,
             0,
@@ -157,8 +153,8 @@ impl Machine {
 
     /// Of a connection to a server, which is secured by TLS or not; otherwise as [`Self::new`].
     #[must_use]
-    pub fn to_server(buffers: &Rc<BufferPool>, frames: &Rc<BufferPool>, is_secure: bool, now: u64) -> Self {
-        let mut machine = Self::of(Role::Client, buffers, frames, now);
+    pub fn to_server(pools: &Rc<Pools>, is_secure: bool, now: u64) -> Self {
+        let mut machine = Self::of(Role::Client, pools, now);
         machine.is_secure = is_secure;
         machine.preface = PREFACE.len();
         machine.receive_window = WINDOW_OF_SERVER;
@@ -168,17 +164,14 @@ impl Machine {
         machine
     }
 
-    fn of(role: Role, buffers: &Rc<BufferPool>, frames: &Rc<BufferPool>, now: u64) -> Self {
+    fn of(role: Role, pools: &Rc<Pools>, now: u64) -> Self {
         Self {
             role,
             is_secure: false,
-            buffers: Rc::clone(buffers),
-            frames: Rc::clone(frames),
+            pools: Rc::clone(pools),
             out: None,
             decoder: hpack::Decoder::default(),
-            writer: Writer::default(),
-            responses: response::Writer::default(),
-            section: Vec::new(),
+            most: STREAMS,
             streams: Slab::new(),
             ids: Vec::new(),
             last: 0,
@@ -204,6 +197,7 @@ impl Machine {
             is_broken: false,
             heard: 0,
             doubt: None,
+            stream_errors: 0,
         }
     }
 
@@ -233,13 +227,23 @@ impl Machine {
                 return Err(Failure::new(ErrorCode::Protocol, "the first frame is not SETTINGS"));
             }
             if inbox.len() < HEADER + header.length {
-                break;
+                return self.begin_data(header, inbox);
             }
             self.frame(header, &inbox.filled()[HEADER..][..header.length])?;
             inbox.consume(HEADER + header.length);
         }
         debug_assert!(self.streams.len() == self.ids.len());
         Ok(())
+    }
+
+    /// Streams that were ended for what their client did, since this was asked last.
+    pub fn take_stream_errors(&mut self) -> u64 {
+        std::mem::take(&mut self.stream_errors)
+    }
+
+    /// Is there a stream that nobody has yet?
+    pub(super) fn has_opened(&self) -> bool {
+        !self.opened.is_empty()
     }
 
     /// Does it wait for the rest of something that has begun?
@@ -369,7 +373,7 @@ impl Machine {
     }
 
     fn frames_out(&mut self) -> &mut Buffer {
-        self.out.get_or_insert_with(|| self.frames.take())
+        self.out.get_or_insert_with(|| self.pools.frames.take())
     }
 
     fn frame(&mut self, header: Header, payload: &[u8]) -> Result<(), Failure> {
@@ -467,94 +471,11 @@ impl Machine {
             Some(key) => self.reset(key, code),
             None => self.put(Kind::ResetStream, 0, id, &code.bytes()),
         }
+        self.stream_errors += 1;
         self.spend(PRICE_OF_STREAM_ERROR, "streams with errors")
-    }
-
-    fn data(&mut self, header: Header, payload: &[u8]) -> Result<(), Failure> {
-        let content = unpad(header, payload)?;
-        self.receive_window -= payload.len() as i64;
-        if self.receive_window < 0 {
-            return Err(Failure::new(
-                ErrorCode::FlowControl,
-                "more DATA than the connection's window allows",
-            ));
-        }
-        let Some(key) = self.find(header.stream) else {
-            if self.is_idle(header.stream) || header.stream == 0 {
-                return Err(Failure::new(ErrorCode::Protocol, "DATA on a stream that is not open"));
-            }
-            self.give_credit(payload.len());
-            if header.stream > self.last || self.was_reset_by_us(header.stream) {
-                return self.spend(PRICE_OF_FRAME, "DATA on closed streams");
-            }
-            return self.stream_error(header.stream, ErrorCode::StreamClosed, "DATA on a closed stream");
-        };
-        let stream = &mut self.streams[key];
-        match stream.remote {
-            Remote::Open if stream.awaits_head => {
-                self.give_credit(payload.len());
-                return self.stream_error(header.stream, ErrorCode::Protocol, "DATA before a response");
-            }
-            Remote::Open => {}
-            Remote::Ended => {
-                self.give_credit(payload.len());
-                return self.stream_error(header.stream, ErrorCode::StreamClosed, "DATA behind the end");
-            }
-            Remote::Reset if stream.is_reset_by_us => {
-                self.give_credit(payload.len());
-                return self.spend(PRICE_OF_FRAME, "DATA on closed streams");
-            }
-            Remote::Reset => {
-                self.give_credit(payload.len());
-                self.put(Kind::ResetStream, 0, header.stream, &ErrorCode::StreamClosed.bytes());
-                return self.spend(PRICE_OF_STREAM_ERROR, "streams with errors");
-            }
-        }
-        stream.receive_window -= payload.len() as i64;
-        if stream.receive_window < 0 {
-            self.give_credit(payload.len());
-            return self.stream_error(
-                header.stream,
-                ErrorCode::FlowControl,
-                "more DATA than the window allows",
-            );
-        }
-        let is_all = header.has(frame::END_STREAM);
-        if let Some(due) = &mut stream.due {
-            let left = due.checked_sub(content.len() as u64);
-            let Some(left) = left.filter(|left| !is_all || *left == 0) else {
-                self.give_credit(payload.len());
-                return self.stream_error(header.stream, ErrorCode::Protocol, "DATA is not Content-Length");
-            };
-            *due = left;
-        }
-        stream.push(content, &self.buffers);
-        stream.credit += payload.len() - content.len();
-        if is_all {
-            self.end_remote(key);
-        } else if let Some(reader) = stream.reader.take() {
-            reader.wake();
-        }
-        self.give_credit(payload.len() - content.len());
-        if content.is_empty() && !is_all {
-            return self.spend(PRICE_OF_FRAME, "DATA without content");
-        }
-        Ok(())
     }
 }
 
 fn fit(number: i64) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
-}
-
-/// A payload without padding (RFC 9113 §4.2, §6.1).
-pub(super) fn unpad(header: Header, payload: &[u8]) -> Result<&[u8], Failure> {
-    if !header.has(PADDED) {
-        return Ok(payload);
-    }
-    let too_short = Failure::new(ErrorCode::FrameSize, "padding without its length");
-    let (padding, rest) = payload.split_first().ok_or(too_short)?;
-    let too_long = Failure::new(ErrorCode::Protocol, "padding that is longer than its frame");
-    let length = rest.len().checked_sub(usize::from(*padding)).ok_or(too_long)?;
-    Ok(&rest[..length])
 }

@@ -2,6 +2,7 @@
 
 use std::{
     future::poll_fn,
+    mem,
     rc::Rc,
     task::{Context, Poll},
     time::Duration,
@@ -10,15 +11,16 @@ use std::{
 use super::{
     frame::{ErrorCode, Failure, Header, Kind},
     lane::{Lane, Shared},
-    machine::{BACKLOG, Machine},
-    places::Places,
+    machine::{BACKLOG, Machine, STREAMS},
 };
 use crate::{
     buffer::Buffer,
-    connection::{Connection, run, run_http},
+    connection::{Connection, Places, Seat, run, run_http},
     http::{End, turn_away},
+    listener::note_refused,
     metrics::Event,
     stream::{Stream, is_transient},
+    table::Refusal,
     wheel::Deadline,
 };
 
@@ -37,6 +39,9 @@ const DISCARDED: usize = 1024 * 1024;
 /// The same, while the node waits for its connections to end.
 const LINGER_DRAINING: Duration = Duration::from_millis(200);
 
+/// Until it is tried again to give a stream a place: nobody says that one has become free.
+const RETRY: Duration = Duration::from_millis(100);
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Session {
@@ -52,6 +57,8 @@ pub(crate) struct Session {
     discarded: usize,
     /// Of its listener in its frontend, from 1.
     place: usize,
+    /// A stream waits for a place.
+    waits: bool,
     /// Its first stream is told to come again after this time, and it has no other.
     turned_away: Option<Duration>,
 }
@@ -72,6 +79,8 @@ enum Armed {
     ForFlush,
     /// The end of the client's side.
     ForEnd,
+    /// A place for another stream.
+    ForPlace,
 }
 
 /// The connection broke, or has ended.
@@ -81,7 +90,10 @@ impl Session {
     /// Of a connection that has said nothing yet; its listener is at this place in its frontend.
     pub(crate) fn new<S>(connection: &Connection<S>, place: usize) -> Self {
         let worker = connection.worker();
-        let machine = Machine::new(worker.buffers(), worker.frame_buffers(), worker.wheel().ticks());
+        let most = connection.frontend().per_source.and_then(|limits| limits.connections);
+        let streams =
+            most.map_or(STREAMS, |most| usize::try_from(most.get()).unwrap_or(STREAMS).min(STREAMS));
+        let machine = Machine::new(worker.http2_pools(), streams, worker.wheel().ticks());
         Self {
             shared: Shared::new(machine),
             inbox: None,
@@ -91,6 +103,7 @@ impl Session {
             is_ended: false,
             discarded: 0,
             place,
+            waits: false,
             turned_away: None,
         }
     }
@@ -200,19 +213,23 @@ impl Session {
     }
 
     /// Is anything in flight?
-    fn note<S: Stream>(&mut self, connection: &Connection<S>) {
+    fn note<S: Stream>(&mut self, connection: &Rc<Connection<S>>) {
         let machine = self.shared.machine.borrow();
-        self.places.give_back(machine.open());
+        self.places.give_back(machine.taken());
         if machine.open() > 0 && !self.is_ended {
             connection.set_busy();
         } else if machine.has_served() {
             connection.set_over();
         }
+        if machine.has_opened() {
+            drop(machine);
+            self.give_lanes(connection);
+        }
     }
 
     fn read<S: Stream>(&mut self, connection: &Rc<Connection<S>>) -> Result<(), Gone> {
         let worker = connection.worker();
-        let inbox = self.inbox.get_or_insert_with(|| worker.frame_buffers().take());
+        let inbox = self.inbox.get_or_insert_with(|| worker.http2_pools().frames.take());
         let read = inbox.read_from(connection.stream());
         let n = match read {
             Ok(0) => return Err(Gone),
@@ -228,7 +245,13 @@ impl Session {
             }
         } else if n > 0 {
             connection.note_received(n as u64);
-            let received = self.shared.machine.borrow_mut().receive(inbox, worker.wheel().ticks());
+            let mut machine = self.shared.machine.borrow_mut();
+            let received = machine.receive(inbox, worker.wheel().ticks());
+            let errors = machine.take_stream_errors();
+            drop(machine);
+            if errors > 0 {
+                connection.counters().event(Event::Http2StreamError).add(errors);
+            }
             if let Err(failure) = received {
                 inbox.clear();
                 self.fail(connection, failure);
@@ -243,20 +266,29 @@ impl Session {
         loop {
             // Not held on to: who is woken may look at it.
             let mut machine = self.shared.machine.borrow_mut();
-            let Some(stream) = machine.take_opened() else { return };
-            // Those that have come with it are not taken yet.
-            if !self.places.take(machine.taken(), connection) {
-                connection.count(Event::ProcessFull);
-                machine.refuse(stream);
-                continue;
+            if !machine.has_opened() {
+                self.waits = false;
+                return;
             }
+            let mut turned_away = self.turned_away;
+            match connection.take_place(&mut self.places, machine.taken()) {
+                Seat::Taken => {}
+                Seat::TooMany => turned_away = Some(note_refused(connection, Refusal::Connections)),
+                Seat::Wait => {
+                    if !mem::replace(&mut self.waits, true) {
+                        connection.count(Event::StreamWait);
+                    }
+                    return;
+                }
+            }
+            let Some(stream) = machine.take_opened() else { return };
             if self.turned_away.is_some() {
                 machine.end(ErrorCode::NoError);
             }
             drop(machine);
-            if !self.shared.give(stream) {
+            if turned_away.is_some() || !self.shared.give(stream) {
                 let lane = Connection::of_stream(connection, Lane::new(&self.shared, stream));
-                if let Some(retry_after) = self.turned_away {
+                if let Some(retry_after) = turned_away {
                     tokio::task::spawn_local(run(lane, async move |lane| turn_away(lane, retry_after).await));
                     continue;
                 }
@@ -301,6 +333,8 @@ impl Session {
             (Armed::ForRest, timeout.http_request)
         } else if machine.open() == 0 {
             (Armed::ForNext, timeout.http_keep_alive)
+        } else if machine.has_opened() {
+            (Armed::ForPlace, RETRY)
         } else {
             (Armed::No, Duration::MAX)
         };
@@ -321,6 +355,12 @@ impl Session {
             Armed::ForRest => {
                 connection.count(Event::RequestTimeout);
                 connection.log_refused(self.place, "HTTP/2 connection error", Some("a frame took too long"));
+            }
+            Armed::ForPlace => {
+                // Looked for at the next turn.
+                self.armed = Armed::No;
+                self.deadline.disarm();
+                return Ok(true);
             }
             Armed::ForFirst | Armed::ForNext | Armed::ForFarewell => {}
         }

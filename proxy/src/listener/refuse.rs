@@ -51,7 +51,7 @@ pub(super) fn refuse_tls(connection: &Connection<TlsStream>, refusal: Refusal) {
 }
 
 /// Counts it and says so; how long the client is to wait.
-fn note<S: Stream>(connection: &Connection<S>, refusal: Refusal) -> Duration {
+pub(crate) fn note<S: Stream>(connection: &Connection<S>, refusal: Refusal) -> Duration {
     let (retry_after, what) = match refusal {
         Refusal::Connections => {
             connection.count(Event::SourceConnections);

@@ -36,6 +36,8 @@ static NUMBERS: AtomicU32 = AtomicU32::new(0);
 pub(crate) struct FrontendShared {
     /// Its client connections.
     pub(crate) connections: Limit,
+    /// Streams of those that are not the only one of theirs.
+    streams: Padded<AtomicU32>,
     /// Requests that came to no backend.
     pub(crate) refusals: Refusals,
     /// Control's: what happened lately.
@@ -107,7 +109,25 @@ pub(crate) struct ServerRates {
 
 impl FrontendShared {
     pub(crate) fn new(maxconn: u32) -> Self {
-        Self { connections: Limit::new(maxconn), refusals: Refusals::default(), rates: Mutex::default() }
+        Self {
+            connections: Limit::new(maxconn),
+            streams: Padded::default(),
+            refusals: Refusals::default(),
+            rates: Mutex::default(),
+        }
+    }
+
+    /// Takes room for a stream beside others of its connection, as long as there are no more of them and of connections than
+    /// three quarters of `maxconn`; give it back with [`Self::release_stream`].
+    pub(crate) fn try_take_stream(&self) -> bool {
+        let most = self.connections.spare().saturating_sub(self.connections.taken());
+        let more = |streams| (streams < most).then_some(streams + 1);
+        self.streams.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
+    }
+
+    pub(crate) fn release_stream(&self) {
+        let before = self.streams.fetch_sub(1, Ordering::Relaxed);
+        debug_assert!(before > 0);
     }
 
     pub(crate) fn rates(&self) -> MutexGuard<'_, Rates> {

@@ -110,6 +110,18 @@ impl Sources {
     }
 }
 
+impl Held {
+    /// Another one of the same source, whose rate that is none of; `None` if the source has as many as this.
+    pub fn again(&self, most: Option<NonZeroU32>) -> Option<Self> {
+        let is_free = self.table.change(self.key, Duration::ZERO, |source| {
+            let is_free = most.is_none_or(|most| source.connections < most.get());
+            source.connections += u32::from(is_free);
+            is_free
+        });
+        is_free.then(|| Self { table: Arc::clone(&self.table), key: self.key })
+    }
+}
+
 impl Drop for Held {
     fn drop(&mut self) {
         // It is in use, so it is there. The clock is not asked: the table takes the latest time that it has heard of.

@@ -46,7 +46,7 @@ pub(super) struct Core {
     pub(super) rooms: Rc<Rooms<TcpStream>>,
     pub(super) tls_rooms: Rc<Rooms<TlsStream>>,
     pub(super) lane_rooms: Rc<Rooms<Lane>>,
-    pub(super) frame_buffers: Rc<BufferPool>,
+    pub(super) http2_pools: Rc<http2::Pools>,
     /// Whom requests ask for, for servers that are told.
     pub(super) peer_names: RefCell<PeerNames>,
     /// For records of TLS.
@@ -79,18 +79,19 @@ pub(crate) struct Scratch {
 impl Core {
     /// With the worker that `node` makes of it.
     pub(super) fn new(index: usize, node: Arc<Node>) -> (Rc<Self>, Rc<Worker>) {
+        let buffers: Rc<BufferPool> = Rc::default();
         let core = Rc::new(Self {
             index,
             current: RefCell::default(),
             wheel: Wheel::new(),
-            buffers: Rc::default(),
+            http2_pools: Rc::new(http2::Pools::new(Rc::clone(&buffers))),
+            buffers,
             scratch: RefCell::default(),
             pipes: Rc::default(),
             compressors: Rc::default(),
             rooms: Rc::default(),
             tls_rooms: Rc::default(),
             lane_rooms: Rc::default(),
-            frame_buffers: Rc::new(BufferPool::of(http2::BUFFER_SIZE)),
             peer_names: RefCell::default(),
             record_buffers: Rc::new(BufferPool::of(tls::LONGEST_RECORD)),
             registry: Rc::default(),

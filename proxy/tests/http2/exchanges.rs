@@ -165,6 +165,46 @@ async fn no_more_is_sent_than_the_windows_allow() {
     }
 }
 
+/// A client on a slow line takes long for a frame: what is here of it is passed on, and none of the stream's window waits for the
+/// rest.
+#[tokio::test]
+async fn content_of_a_frame_that_is_not_whole_is_passed_on() {
+    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let server = rig::Scripted::start(move |mut stream| {
+        let tell = tell.clone();
+        async move {
+            let _ = rig::read_head(&mut stream).await;
+            let mut room = [0; 100];
+            while let Ok(n @ 1..) = tokio::io::AsyncReadExt::read(&mut stream, &mut room).await {
+                let _ = tell.send(room[..n].to_vec());
+            }
+        }
+    })
+    .await;
+    let proxy = client::start(client::config(&[server.address]));
+    let address = rig::address(&proxy);
+    let content = frame(DATA, END_STREAM, 1, b"abcdefghij");
+    let (begin, end) = (content[..9 + 4].to_vec(), content[9 + 4..].to_vec());
+    let mut client = peer::apart(move || {
+        let mut client = Client::begun(address);
+        client.send(&request(1, 0, "POST", "/", &[("content-length", "10")]));
+        client.send(&begin);
+        client
+    })
+    .await;
+    assert_eq!(told.recv().await.unwrap(), b"abcd");
+    let _client = peer::apart(move || {
+        client.send(&end);
+        client
+    })
+    .await;
+    let mut rest = Vec::new();
+    while rest.len() < 6 {
+        rest.extend(told.recv().await.unwrap());
+    }
+    assert_eq!(rest, b"efghij");
+}
+
 /// A server that does not read holds its client up, and nobody else: a stream's content is held as far as its window goes.
 #[tokio::test]
 async fn content_is_taken_as_fast_as_a_server_takes_it() {

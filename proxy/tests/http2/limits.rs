@@ -1,9 +1,7 @@
 //! Clients that cost more than they are worth, and those that only seem to.
 
 use std::{
-    io::{Read, Write},
     net::SocketAddr,
-    num::NonZeroU32,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -11,7 +9,6 @@ use std::{
     time::Duration,
 };
 
-use lb_proxy::table::SourceLimits;
 use tokio::io::AsyncWriteExt;
 
 use super::{
@@ -93,6 +90,25 @@ async fn floods_end_in_enhance_your_calm() {
     })
     .await;
     rig::counted(&proxy, "http2_floods_total", count).await;
+}
+
+#[tokio::test]
+async fn what_ends_a_stream_alone_is_counted() {
+    let (server, _told) = client::telling().await;
+    let proxy = client::start(client::config(&[server.address]));
+    let address = rig::address(&proxy);
+    peer::apart(move || {
+        let mut client = Client::begun(address);
+        for stream in [1, 3] {
+            client.send(&request(stream, END_STREAM, "GET", "no path", &[]));
+            assert_eq!(client.answer(stream).reset, Some(super::rules::PROTOCOL_ERROR));
+        }
+        client.get(5, "/now", &[]);
+        assert_eq!(client.answer(5).status(), "200");
+    })
+    .await;
+    rig::counted(&proxy, "http2_stream_errors_total", 2).await;
+    rig::counted(&proxy, "http2_errors_total", 0).await;
 }
 
 /// A browser that leaves a page gives up all that it has asked for, again and again.
@@ -179,72 +195,4 @@ async fn client_that_reads_nothing_holds_its_server_up() {
         before = now;
     }
     drop(client);
-}
-
-/// Streams beyond the first of a connection count for `maxconn` of the process: each may have a connection to a server.
-#[tokio::test]
-async fn streams_beyond_maxconn_are_refused_and_may_be_asked_again() {
-    let (server, _told) = client::telling().await;
-    let mut config = client::config(&[server.address]);
-    config.maxconn = 10;
-    let proxy = client::start(config);
-    let address = rig::address(&proxy);
-    let client = peer::apart(move || {
-        let mut client = Client::begun(address);
-        for n in 0..12_u32 {
-            client.get(2 * n + 1, "/never", &[]);
-        }
-        // What comes with them is answered before they are given out.
-        let (first, _) = client.so_far();
-        let (second, is_there) = client.so_far();
-        let frames = [first, second].concat();
-        let refused: Vec<_> = frames.iter().map(|frame| (frame.kind, frame.stream, frame.code())).collect();
-        let wanted = [21, 23].map(|stream| (RST_STREAM, stream, super::rules::REFUSED_STREAM));
-        assert_eq!((&refused[..], is_there), (&wanted[..], true));
-        client.send(&frame(RST_STREAM, 0, 1, &8_u32.to_be_bytes()));
-        client
-    })
-    .await;
-    rig::counted(&proxy, "client_aborts_total", 1).await;
-    peer::apart(move || {
-        let mut client = client;
-        client.get(25, "/now", &[]);
-        assert_eq!(client.answer(25).status(), "200");
-    })
-    .await;
-    rig::eventually("all places are free", || proxy.status().connections == 0).await;
-}
-
-#[tokio::test]
-async fn client_with_too_many_connections_is_told_429_in_the_version_that_it_speaks() {
-    let (server, _told) = client::telling().await;
-    let mut config = client::config(&[server.address]);
-    let one = NonZeroU32::MIN;
-    config.frontends[0].per_source =
-        Some(SourceLimits { connections: Some(one), connection_rate: None, ipv6_prefix: 64, size: one });
-    let proxy = client::start(config);
-    let address = rig::address(&proxy);
-    peer::apart(move || {
-        let mut first = Client::begun(address);
-        first.get(1, "/index.html", &[]);
-        assert_eq!(first.answer(1).status(), "200");
-        let mut second = Client::begun(address);
-        second.get(1, "/index.html", &[]);
-        let answer = second.answer(1);
-        assert_eq!((answer.status(), answer.field("retry-after")), ("429", Some("1")));
-        assert!(answer.content.starts_with(b"<html><body><h1>429 "), "{answer:?}");
-        let farewell = second.next(GOAWAY);
-        assert_eq!((farewell.code(), &farewell.payload[..4]), (0, &[0, 0, 0, 1][..]));
-        second.get(3, "/index.html", &[]);
-        let (frames, is_there) = second.so_far();
-        assert!(frames.is_empty() && !is_there, "the connection ends: {frames:?}");
-        let mut third = std::net::TcpStream::connect(address).unwrap();
-        third.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
-        let mut answer = String::new();
-        third.read_to_string(&mut answer).unwrap();
-        assert!(answer.starts_with("HTTP/1.1 429 Too Many Requests\r\n"), "{answer}");
-    })
-    .await;
-    assert_eq!(proxy.status().frontends[0].responses[4], 2);
-    assert_eq!(proxy.status().frontends[0].refused[0].count, 2);
 }

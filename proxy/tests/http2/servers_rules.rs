@@ -20,7 +20,7 @@ fn ok(flags: u8) -> Vec<u8> {
 
 /// What comes of these bytes of a server that was asked once.
 fn run(bytes: &[u8], size: usize) -> Want {
-    let mut machine = Machine::to_server(&Rc::default(), &Rc::default(), false, 0);
+    let mut machine = Machine::to_server(&Rc::default(), false, 0);
     let key = machine.open_request().unwrap();
     let request = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
     assert_eq!(machine.write(key, &[IoSlice::new(request)]).unwrap(), request.len());

@@ -17,19 +17,27 @@ pub enum Fault {
     /// RFC 7541 §4.2, §6.3
     #[error("change of the table's size that is too large or out of place")]
     Size,
+    /// Whoever takes the fields has had enough (RFC 7541 §7.3: a byte may stand for a whole entry).
+    #[error("more fields than are taken")]
+    Enough,
+}
+
+/// Room for a name and a value that are in the code of Huffman.
+#[derive(Debug, Default)]
+pub struct Room {
+    name: Vec<u8>,
+    value: Vec<u8>,
 }
 
 /// Decodes the field sections of one connection, in their order.
 #[derive(Debug)]
 pub struct Decoder {
     table: Table,
-    name: Vec<u8>,
-    value: Vec<u8>,
 }
 
 impl Default for Decoder {
     fn default() -> Self {
-        Self { table: Table::new(TABLE_SIZE), name: Vec::new(), value: Vec::new() }
+        Self { table: Table::new(TABLE_SIZE) }
     }
 }
 
@@ -38,13 +46,31 @@ impl Decoder {
     ///
     /// # Errors
     /// See [`Fault`]; nothing may be decoded after one.
-    pub fn decode(&mut self, mut section: &[u8], mut take: impl FnMut(&[u8], &[u8])) -> Result<(), Fault> {
+    pub fn decode(&mut self, section: &[u8], mut take: impl FnMut(&[u8], &[u8])) -> Result<(), Fault> {
+        self.decode_in(&mut Room::default(), section, |name, value| {
+            take(name, value);
+            true
+        })
+    }
+
+    /// The same in a room that is there, as long as `take` says that it takes more.
+    ///
+    /// # Errors
+    /// As [`Self::decode`].
+    pub fn decode_in(
+        &mut self,
+        room: &mut Room,
+        mut section: &[u8],
+        mut take: impl FnMut(&[u8], &[u8]) -> bool,
+    ) -> Result<(), Fault> {
+        let mut take =
+            |name: &[u8], value: &[u8]| if take(name, value) { Ok(()) } else { Err(Fault::Enough) };
         let mut is_first = true;
         while let Some(&byte) = section.first() {
             if byte & 0x80 != 0 {
                 let index = integer(&mut section, 7)?;
                 let (name, value) = self.table.field(index).ok_or(Fault::Index)?;
-                take(name, value);
+                take(name, value)?;
             } else if byte & 0xe0 == 0x20 {
                 let size = integer(&mut section, 5)?;
                 if !is_first || size > TABLE_SIZE {
@@ -56,21 +82,21 @@ impl Decoder {
                 let is_kept = byte & 0x40 != 0;
                 let index = integer(&mut section, if is_kept { 6 } else { 4 })?;
                 if index == 0 {
-                    let name = text(&mut section, &mut self.name)?;
-                    let value = text(&mut section, &mut self.value)?;
-                    take(name, value);
+                    let name = text(&mut section, &mut room.name)?;
+                    let value = text(&mut section, &mut room.value)?;
+                    take(name, value)?;
                     if is_kept {
                         self.table.insert(name, value);
                     }
                 } else {
-                    let value = text(&mut section, &mut self.value)?;
+                    let value = text(&mut section, &mut room.value)?;
                     let (name, _) = self.table.field(index).ok_or(Fault::Index)?;
-                    take(name, value);
+                    take(name, value)?;
                     if is_kept {
                         // Making room may throw out the very entry that the name is of.
-                        self.name.clear();
-                        self.name.extend_from_slice(name);
-                        self.table.insert(&self.name, value);
+                        room.name.clear();
+                        room.name.extend_from_slice(name);
+                        self.table.insert(&room.name, value);
                     }
                 }
             }

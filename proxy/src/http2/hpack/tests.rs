@@ -1,6 +1,6 @@
 //! The examples of RFC 7541 Appendix C, and what is refused.
 
-use super::{Decoder, Fault, put_field, put_status, put_table_size};
+use super::{Decoder, Fault, Room, put_field, put_status, put_table_size};
 use crate::hex;
 
 type Fields = Vec<(String, String)>;
@@ -192,4 +192,19 @@ impl MapHex for Vec<u8> {
         let digits = self.iter().flat_map(|byte| [byte >> 4, byte & 15]);
         digits.map(|digit| char::from(hex::LOWER[usize::from(digit)])).collect()
     }
+}
+
+/// A byte may stand for an entry of 4 kB, 64,000 times: whoever has had enough sees no more of them.
+#[test]
+fn nothing_is_decoded_beyond_what_is_taken() {
+    let mut decoder = Decoder::default();
+    let mut section = b"\x40\x01a\x7f\xa1\x1e".to_vec();
+    section.extend([b'x'; 4000]);
+    section.extend([0xbe; 60_000]);
+    let mut taken = 0;
+    let decoded = decoder.decode_in(&mut Room::default(), &section, |_, value| {
+        taken += value.len();
+        taken < 20_000
+    });
+    assert_eq!((decoded, taken), (Err(Fault::Enough), 20_000));
 }

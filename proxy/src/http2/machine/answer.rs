@@ -1,6 +1,9 @@
 //! A stream as whoever serves it sees it: a request in HTTP/1.1 to be read, a response to be written.
 
-use std::io::{self, IoSlice};
+use std::{
+    io::{self, IoSlice},
+    rc::Rc,
+};
 
 use super::{BACKLOG, Kind, Machine, Remote, Role, Sending};
 use crate::http2::{
@@ -35,12 +38,6 @@ impl Machine {
     /// Streams that somebody has.
     pub(in crate::http2) fn taken(&self) -> usize {
         self.streams.len() - self.opened.len()
-    }
-
-    /// Nothing is done for a stream that was taken: its client may ask again (RFC 9113 §8.7).
-    pub(in crate::http2) fn refuse(&mut self, key: usize) {
-        self.streams[key].is_taken = false;
-        self.reset(key, ErrorCode::RefusedStream);
     }
 
     pub(in crate::http2) fn stream(&mut self, key: usize) -> &mut super::Stream {
@@ -146,25 +143,25 @@ impl Machine {
     }
 
     fn write_head(&mut self, key: usize, bytes: &[u8], begun: &mut Option<Begun>) -> io::Result<usize> {
-        self.section.clear();
+        let pools = Rc::clone(&self.pools);
+        let section = &mut pools.sections.borrow_mut().encoded;
+        section.clear();
         if std::mem::take(&mut self.owes_table_size) {
-            hpack::put_table_size(&mut self.section);
+            hpack::put_table_size(section);
         }
         let stream = &mut self.streams[key];
         let head = match self.role {
-            Role::Server => response::read(bytes, stream.is_head, &mut self.section),
+            Role::Server => response::read(bytes, stream.is_head, section),
             Role::Client => {
                 stream.is_head = bytes.starts_with(b"HEAD ");
-                read_request(bytes, self.is_secure, &mut self.section)
+                read_request(bytes, self.is_secure, section)
             }
         };
         let head = head.ok_or(io::ErrorKind::InvalidData)?;
         if !head.is_interim {
             stream.sending = Sending::Content(head.content);
         }
-        let section = std::mem::take(&mut self.section);
-        *begun = Some(Begun { at: self.put_section(key, &section), is_data: false });
-        self.section = section;
+        *begun = Some(Begun { at: self.put_section(key, section), is_data: false });
         Ok(head.length)
     }
 
@@ -189,8 +186,7 @@ impl Machine {
         if bytes.is_empty() {
             return 0;
         }
-        let frames = &self.frames;
-        let out = self.out.get_or_insert_with(|| frames.take());
+        let out = self.out.get_or_insert_with(|| self.pools.frames.take());
         let stream = &mut self.streams[key];
         let room = out.room_for(HEADER + WORTH_A_FRAME).len();
         let (at, length) = match *begun {

@@ -1,16 +1,19 @@
 //! Field sections: of requests, and of the trailers behind them (RFC 9113 §6.2, §6.10, §8.1).
 
+use std::rc::Rc;
+
 use super::{
-    ALL_STREAMS, Failure, Kind, Machine, PRICE_OF_FRAME, PRICE_OF_RESET, Role, STREAM_WINDOW, STREAMS,
-    unpad,
+    ALL_STREAMS, Failure, Kind, Machine, PRICE_OF_FRAME, PRICE_OF_RESET, Role, STREAM_WINDOW, unpad,
 };
 use crate::{
     buffer::Buffer,
     http::head::MAX_HEAD,
     http2::{
         frame::{END_HEADERS, END_STREAM, ErrorCode, Header, PRIORITY},
+        hpack::Fault,
         outbound::response::Written,
-        request::{check_trailer, put_line},
+        pools::Sections,
+        request::{self, check_trailer, put_line},
         stream::{Remote, Stream},
     },
 };
@@ -74,7 +77,7 @@ impl Machine {
         if header.has(END_HEADERS) {
             return self.section(header.stream, is_all, fragment);
         }
-        let mut bytes = self.buffers.take();
+        let mut bytes = self.pools.buffers.take();
         bytes.push(fragment);
         self.block = Some(Block { stream: header.stream, is_all, bytes, frames: 1 });
         Ok(())
@@ -103,23 +106,24 @@ impl Machine {
         let mut head = None;
         let mut fault = Ok(());
         let mut size = 0;
-        let Self { decoder, writer, responses, buffers, role, .. } = self;
+        let pools = Rc::clone(&self.pools);
+        let Sections { room, requests, responses, .. } = &mut *pools.sections.borrow_mut();
         match target {
-            Target::New => writer.begin(),
+            Target::New => requests.begin(),
             Target::Response(_) => responses.begin(),
             Target::Trailers(_) | Target::Ignored | Target::Refused | Target::Late => {}
         }
-        let is_trailers = *role == Role::Client && matches!(target, Target::Trailers(_));
+        let is_trailers = self.role == Role::Client && matches!(target, Target::Trailers(_));
         if is_trailers || matches!(target, Target::New | Target::Response(_)) {
-            head = Some(buffers.take());
+            head = Some(pools.buffers.take());
         }
         if let Some(head) = head.as_mut().filter(|_| is_trailers) {
             head.push(b"0\r\n");
         }
-        let decoded = decoder.decode(section, |name, value| {
+        let decoded = self.decoder.decode_in(room, section, |name, value| {
             size += name.len() + value.len() + OVERHEAD;
             match (&target, &mut head) {
-                (Target::New, Some(head)) => writer.field(name, value, head),
+                (Target::New, Some(head)) => requests.field(name, value, head),
                 (Target::Response(_), Some(head)) => responses.field(name, value, head),
                 (Target::Trailers(_), tail) if fault.is_ok() => {
                     fault = check_trailer(name, value);
@@ -129,16 +133,35 @@ impl Machine {
                 }
                 _ => {}
             }
+            size <= LONGEST_LIST
         });
-        if decoded.is_err() {
-            return Err(Failure::new(ErrorCode::Compression, "a field section that can't be decoded"));
-        }
-        if size > LONGEST_LIST {
-            return Err(Failure::new(ErrorCode::EnhanceYourCalm, "a field section that is far too large"));
+        match decoded {
+            Ok(()) => {}
+            Err(Fault::Enough) => {
+                return Err(Failure::new(
+                    ErrorCode::EnhanceYourCalm,
+                    "a field section that is far too large",
+                ));
+            }
+            Err(_) => {
+                return Err(Failure::new(ErrorCode::Compression, "a field section that can't be decoded"));
+            }
         }
         match (target, head) {
-            (Target::New, Some(head)) => self.open_stream(id, is_all, head),
-            (Target::Response(key), Some(head)) => self.respond(key, is_all, head),
+            (Target::New, Some(mut head)) => {
+                let written = requests.finish(is_all, &mut head);
+                self.open_stream(id, written, head)
+            }
+            (Target::Response(key), Some(mut head)) => {
+                let stream = &self.streams[key];
+                let written = match responses.finish(is_all, stream.is_head, &mut head) {
+                    Ok(Written::Interim) if stream.interim == MAX_INTERIM => {
+                        Err("too many interim responses")
+                    }
+                    written => written,
+                };
+                self.respond(key, is_all, written, head)
+            }
             (Target::Trailers(key), tail) => {
                 let stream = &mut self.streams[key];
                 let fault = match fault {
@@ -201,24 +224,25 @@ impl Machine {
         }
         self.last = id;
         let open = self.streams.iter().filter(|(_, stream)| stream.remote != Remote::Reset).count();
-        if open >= STREAMS || self.streams.len() >= ALL_STREAMS {
+        if open >= self.most || self.streams.len() >= ALL_STREAMS {
             return Ok(Target::Refused);
         }
         Ok(Target::New)
     }
 
-    fn respond(&mut self, key: usize, is_all: bool, mut head: Buffer) -> Result<(), Failure> {
-        let (id, is_head, interim) = {
-            let stream = &self.streams[key];
-            (stream.id, stream.is_head, stream.interim)
-        };
-        let written = match self.responses.finish(is_all, is_head, &mut head) {
-            Ok(Written::Interim) if interim == MAX_INTERIM => Err("too many interim responses"),
-            written => written,
-        };
+    fn respond(
+        &mut self,
+        key: usize,
+        is_all: bool,
+        written: Result<Written, &'static str>,
+        head: Buffer,
+    ) -> Result<(), Failure> {
         let written = match written {
             Ok(written) => written,
-            Err(why) => return self.stream_error(id, ErrorCode::Protocol, why),
+            Err(why) => {
+                let id = self.streams[key].id;
+                return self.stream_error(id, ErrorCode::Protocol, why);
+            }
         };
         let stream = &mut self.streams[key];
         match written {
@@ -233,8 +257,13 @@ impl Machine {
         Ok(())
     }
 
-    fn open_stream(&mut self, id: u32, is_all: bool, mut head: Buffer) -> Result<(), Failure> {
-        let written = match self.writer.finish(is_all, &mut head) {
+    fn open_stream(
+        &mut self,
+        id: u32,
+        written: Result<request::Written, &'static str>,
+        head: Buffer,
+    ) -> Result<(), Failure> {
+        let written = match written {
             Ok(written) => written,
             Err(why) => {
                 self.remember(id, true);

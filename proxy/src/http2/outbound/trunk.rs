@@ -54,8 +54,9 @@ impl Trunk {
     /// Takes a connection to a server that says nothing before it is spoken to, and gives its first lane.
     pub(crate) fn start(stream: ServerStream, name: Option<Rc<PeerName>>, worker: &Rc<Worker>) -> ServerLane {
         let is_secure = matches!(stream, ServerStream::Tls(_));
-        let (now, frames) = (worker.wheel().ticks(), Rc::clone(worker.frame_buffers()));
-        let machine = Machine::to_server(worker.buffers(), &frames, is_secure, now);
+        let now = worker.wheel().ticks();
+        let machine = Machine::to_server(worker.http2_pools(), is_secure, now);
+        let frames = Rc::clone(&worker.http2_pools().frames);
         let trunk = Rc::new(Self {
             shared: Shared::new(machine),
             name,

@@ -1,0 +1,41 @@
+//! What the connections of a worker share, so that one that is idle keeps little of its own.
+
+use std::{cell::RefCell, rc::Rc};
+
+use super::{BUFFER_SIZE, hpack, outbound, request};
+use crate::buffer::BufferPool;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Pools {
+    /// For messages and their content.
+    pub(super) buffers: Rc<BufferPool>,
+    /// For frames: each holds two of the longest and some more.
+    pub(super) frames: Rc<BufferPool>,
+    pub(super) sections: RefCell<Sections>,
+}
+
+/// Room for one field section at a time.
+#[derive(Debug, Default)]
+pub(super) struct Sections {
+    pub(super) room: hpack::Room,
+    pub(super) requests: request::Writer,
+    pub(super) responses: outbound::response::Writer,
+    /// One that is being put together.
+    pub(super) encoded: Vec<u8>,
+}
+
+impl Pools {
+    /// With a pool of buffers that others use as well.
+    #[must_use]
+    pub fn new(buffers: Rc<BufferPool>) -> Self {
+        let frames = Rc::new(BufferPool::of(BUFFER_SIZE));
+        Self { buffers, frames, sections: RefCell::default() }
+    }
+}
+
+impl Default for Pools {
+    fn default() -> Self {
+        Self::new(Rc::default())
+    }
+}
