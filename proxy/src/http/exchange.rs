@@ -219,7 +219,9 @@ impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
                         // Its place in the budget is taken already.
                         Failure::Status => true,
                     };
-            if !(is_stale || is_covered) || !(failure == Failure::Status || budget.take()) {
+            // What a server has not looked at is no load to it twice.
+            let is_free = is_refused || failure == Failure::Status;
+            if !(is_stale || is_covered) || !(is_free || budget.take()) {
                 if is_stale || is_covered {
                     connection.count(Event::RetryRefused);
                 }

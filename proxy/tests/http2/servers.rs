@@ -208,6 +208,8 @@ async fn request_that_a_server_has_not_looked_at_is_sent_again() {
         .await;
         let mut config = server::config(&[&server]);
         config.backends[0].retries = 2;
+        // It is no load to the server.
+        config.backends[0].options.retry.budget = 0;
         let proxy = client::start(config);
         let mut client = rig::connect(&proxy).await;
         ask(&mut client, "GET /first HTTP/1.1\r\nHost: a\r\n\r\n").await;

@@ -42,6 +42,8 @@ pub(crate) struct Trunk {
     pub(super) busy: Cell<usize>,
     /// Further lanes may come, even if there are none.
     is_shared: Cell<bool>,
+    /// The server takes nothing more.
+    is_unwritable: Cell<bool>,
     /// The tick in which it was seen without lanes.
     lonely_since: Cell<Option<u64>>,
     /// Who waits for the server's first frame.
@@ -65,6 +67,7 @@ impl Trunk {
             lanes: Cell::new(0),
             busy: Cell::new(0),
             is_shared: Cell::new(false),
+            is_unwritable: Cell::new(false),
             lonely_since: Cell::new(None),
             opener: RefCell::default(),
             fault: RefCell::default(),
@@ -160,13 +163,12 @@ impl Trunk {
                 }
                 machine.is_ending() && machine.open() == 0 && self.busy.get() == 0
             };
-            match flush(&self.shared, stream, context) {
-                Poll::Ready(Ok(())) if is_over => {
+            match self.send(stream, context) {
+                Poll::Ready(()) if is_over => {
                     let _ = stream.poll_shutdown(context);
                     return Poll::Ready("it has ended".to_owned());
                 }
-                Poll::Ready(Ok(())) | Poll::Pending => {}
-                Poll::Ready(Err(error)) => return Poll::Ready(error.to_string()),
+                Poll::Ready(()) | Poll::Pending => {}
             }
             if self.shared.machine.borrow().backlog() >= ANSWERS {
                 return Poll::Pending;
@@ -185,6 +187,23 @@ impl Trunk {
         }
         context.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// Sends what waits. A server that has closed may have said before how far it came (GOAWAY, nginx after so many requests), and
+    /// answered: where nothing can be sent any more that is still read, and the end comes behind it.
+    fn send(&self, stream: &ServerStream, context: &mut Context<'_>) -> Poll<()> {
+        if !self.is_unwritable.get() {
+            match flush(&self.shared, stream, context) {
+                Poll::Ready(Err(_)) => {
+                    self.is_unwritable.set(true);
+                    self.is_shared.set(false);
+                }
+                flushed => return flushed.map(|_| ()),
+            }
+        }
+        let mut machine = self.shared.machine.borrow_mut();
+        *machine.out() = None;
+        Poll::Ready(())
     }
 
     fn read(&self, stream: &ServerStream, inbox: &mut Buffer) -> Result<(), String> {
