@@ -3,12 +3,14 @@
 //! ```text
 //! daemon ── ToRunner::Run ──▶ named: does the file name it? ──▶ child: run, read, end ── FromRunner::Ended ──▶ daemon
 //! ```
+//! Beside it stands a [guard], which starts another one when it has died.
 //! It is started before the daemon enters its jail and is neither root nor in the jail, so commands reach what they need. Who got
 //! into the daemon gets no further by it: it runs what stands in the file as a `command`, word for word, and nothing else.
 //! docs/decisions/0033-commands.md has the reasons.
 
 mod child;
 mod client;
+mod guard;
 mod named;
 mod protocol;
 
@@ -19,6 +21,7 @@ use std::{
     os::fd::{AsFd, OwnedFd},
     os::unix::net::UnixDatagram as StdSocket,
     path::Path,
+    process::Command,
     rc::Rc,
     time::Duration,
 };
@@ -43,7 +46,7 @@ use tokio::{
 
 pub(crate) use self::named::distrust;
 pub use self::{
-    client::{Order, Runner},
+    client::{NotRun, Order, Runner},
     protocol::{Ended, How},
 };
 use self::{
@@ -63,14 +66,15 @@ const LOOKS: usize = 100;
 const LOOK: Duration = Duration::from_millis(10);
 
 /// Runs it on what it inherited: the socket to the daemon is its stdin. `file`: what it may run stands there. `whose`: who it
-/// becomes, with `user` and `group`.
-pub fn main(file: &Path, whose: &Global) -> Exit {
+/// becomes, with `user` and `group`. `worker`: what starts this program anew to run commands, on a socket that becomes its
+/// stdin; `None` in that one.
+pub fn main(file: &Path, whose: &Global, worker: Option<impl Fn(OwnedFd) -> Command>) -> Exit {
     let Ok(socket) = inherited() else {
         eprintln!("lbctl runner is a process of `lbctl run`; it can't be started by hand");
         return Exit::Usage;
     };
     // A name can't be refused, and a session of its own only to who has one.
-    let _ = prctl::set_name(c"lbctl-runner");
+    let _ = prctl::set_name(if worker.is_some() { c"lbctl-guard" } else { c"lbctl-runner" });
     let _ = setsid();
     // Nor does a daemon of the same user look into its memory, on a kernel without Landlock.
     let _ = prctl::set_dumpable(false);
@@ -79,9 +83,14 @@ pub fn main(file: &Path, whose: &Global) -> Exit {
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
         return Exit::Failure;
     };
-    let named = Named::new(file.to_owned(), who.err());
-    let local = tokio::task::LocalSet::new();
-    match local.block_on(&runtime, serve(socket, named)) {
+    let outcome = match worker {
+        Some(worker) => runtime.block_on(guard::guard(socket, worker)),
+        None => {
+            let named = Named::new(file.to_owned(), who.err());
+            tokio::task::LocalSet::new().block_on(&runtime, serve(socket, named))
+        }
+    };
+    match outcome {
         Ok(()) => Exit::Fine,
         Err(_) => Exit::Failure,
     }
@@ -135,15 +144,7 @@ async fn serve(socket: OwnedFd, mut named: Named) -> io::Result<()> {
     // Whatever a command leaves behind becomes a child of this process, which ends it.
     prctl::set_child_subreaper(true)?;
     let mut ended = signal(SignalKind::child())?;
-    // What a terminal or a service manager sends to all is for the daemon, whose end is this one's. Not ignored: commands would inherit that.
-    let _deaf = [
-        signal(SignalKind::terminate())?,
-        signal(SignalKind::interrupt())?,
-        signal(SignalKind::hangup())?,
-        signal(SignalKind::quit())?,
-        signal(SignalKind::user_defined1())?,
-        signal(SignalKind::user_defined2())?,
-    ];
+    let _deaf = deaf()?;
     let (events_in, mut events) = mpsc::unbounded_channel();
     let mut state = Loop::default();
     state.join(socket, &events_in)?;
@@ -171,7 +172,26 @@ async fn serve(socket: OwnedFd, mut named: Named) -> io::Result<()> {
             },
         }
     }
-    // What is left here is nobody's.
+    clear().await;
+    Ok(())
+}
+
+/// What a terminal or a service manager sends to all is for the daemon, whose end is this one's. Not ignored: commands would
+/// inherit that.
+fn deaf() -> io::Result<Vec<tokio::signal::unix::Signal>> {
+    let kinds = [
+        SignalKind::terminate(),
+        SignalKind::interrupt(),
+        SignalKind::hangup(),
+        SignalKind::quit(),
+        SignalKind::user_defined1(),
+        SignalKind::user_defined2(),
+    ];
+    kinds.into_iter().map(signal).collect()
+}
+
+/// Ends what is left here, which is nobody's.
+async fn clear() {
     for _ in 0..LOOKS {
         child::end_strays(|_| false);
         while waitpid(None, Some(WaitPidFlag::WNOHANG)).is_ok_and(|status| status.pid().is_some()) {}
@@ -180,7 +200,6 @@ async fn serve(socket: OwnedFd, mut named: Named) -> io::Result<()> {
         }
         sleep(LOOK).await;
     }
-    Ok(())
 }
 
 impl Loop {

@@ -57,7 +57,7 @@ impl Rig {
     }
 
     async fn run(&self, command: &[&str], limit: Duration) -> Result<Ended, String> {
-        self.runner.as_ref().unwrap().run(order(command, "", limit)).await
+        self.runner.as_ref().unwrap().run(order(command, "", limit)).await.map_err(|not_run| not_run.why)
     }
 
     /// The process ends by itself.
@@ -135,7 +135,8 @@ async fn commands_get_their_arguments_and_input_as_they_are_and_tell_their_end()
         assert_eq!(ended.how, How::Signal(signal), "{ended:?}");
     }
     let runner = rig.runner.as_ref().unwrap();
-    assert_eq!(runner.run(order(&["/bin/cat"], "{\"a\": 1}", LIMIT)).await, exited(0, "{\"a\": 1}"));
+    let read = runner.run(order(&["/bin/cat"], "{\"a\": 1}", LIMIT)).await.map_err(|not_run| not_run.why);
+    assert_eq!(read, exited(0, "{\"a\": 1}"));
     assert_eq!(rig.run(&["/bin/cat"], LIMIT).await, exited(0, ""), "which is empty, and ends");
     let path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
     assert_eq!(
@@ -144,7 +145,7 @@ async fn commands_get_their_arguments_and_input_as_they_are_and_tell_their_end()
         "nothing else comes from who starts lbctl"
     );
     let long = "a".repeat(32 * 1024 + 1);
-    assert!(runner.run(order(&["/bin/cat"], &long, LIMIT)).await.unwrap_err().contains("too many"));
+    assert!(runner.run(order(&["/bin/cat"], &long, LIMIT)).await.unwrap_err().why.contains("too many"));
 }
 
 #[tokio::test]
@@ -219,7 +220,7 @@ async fn so_many_at_once_and_no_more() {
         assert!(timeout(Duration::from_millis(1), one).await.is_err(), "it runs");
     }
     let why = runner.run(order(&["/bin/true"], "", LIMIT)).await;
-    assert_eq!(why, Err("64 commands run already".to_owned()));
+    assert_eq!(why.unwrap_err().why, "64 commands run already");
     // With the daemon everything ends.
     drop(waiting);
     drop(runner);
@@ -232,7 +233,7 @@ async fn it_lives_as_long_as_a_daemon_does_and_ends_what_runs_with_it() {
     let tells = shell("echo $PPID");
     let mut rig = Rig::new(&[&sleeps, &tells]);
     let parent = rig.run(&tells, LIMIT).await.unwrap().output;
-    assert_eq!(parent, rig.process.id().to_string());
+    assert_eq!(children(&rig.process.id().to_string()), [parent.as_str()]);
     let first = rig.runner.take().unwrap();
     // What a service manager sends to all of a unit is not for it.
     for signal in ["-TERM", "-HUP", "-INT", "-QUIT", "-USR1"] {
@@ -241,36 +242,96 @@ async fn it_lives_as_long_as_a_daemon_does_and_ends_what_runs_with_it() {
     let next = Runner::new(first.share().unwrap()).unwrap();
     let mut waits = Box::pin(first.run(order(&sleeps, "", LIMIT)));
     assert!(timeout(Duration::from_millis(50), &mut waits).await.is_err());
-    let children = || fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap();
-    let child = children().trim().to_owned();
-    assert!(!child.is_empty());
+    let [child] = &children(&parent)[..] else { panic!("one command runs") };
     drop(waits);
     drop(first);
-    is_gone(&child).await;
+    is_gone(child).await;
     // The daemon after that one goes on.
     assert_eq!(next.run(order(&tells, "", LIMIT)).await.unwrap().output, parent);
     drop(next);
     rig.ends().await;
 }
 
+/// Of a process.
+fn children(of: &str) -> Vec<String> {
+    let all = fs::read_to_string(format!("/proc/{of}/task/{of}/children")).unwrap_or_default();
+    all.split_whitespace().map(str::to_owned).collect()
+}
+
+/// The one that runs commands, beside its guard.
+async fn worker(rig: &Rig) -> String {
+    for _ in 0..3000 {
+        if let [worker] = &children(&rig.process.id().to_string())[..] {
+            return worker.clone();
+        }
+        sleep(Duration::from_millis(10)).await;
+    }
+    panic!("there is none");
+}
+
+fn kill(pid: &str) {
+    assert!(Command::new("kill").args(["-KILL", pid]).status().unwrap().success());
+}
+
 #[tokio::test]
-async fn who_waits_for_a_process_that_ends_is_told() {
+async fn another_one_has_the_place_of_one_that_is_killed_and_what_ran_is_ended_and_told() {
+    let sleeps = ["/bin/sleep", "600"];
+    let tells = shell("echo $PPID");
+    let mut rig = Rig::new(&[&sleeps, &tells]);
+    let runner = rig.runner.take().unwrap();
+    let first = worker(&rig).await;
+    let mut waits = Box::pin(runner.run(order(&sleeps, "", LIMIT)));
+    assert!(timeout(Duration::from_millis(50), &mut waits).await.is_err());
+    let [child] = &children(&first)[..] else { panic!("one command runs") };
+    kill(&first);
+    let cut = waits.await.expect_err("it was cut");
+    assert_eq!(
+        cut.why,
+        "the process that runs commands has died, and nobody knows how far the command has come"
+    );
+    assert!(!cut.is_later);
+    is_gone(child).await;
+    let again = async {
+        loop {
+            match runner.run(order(&tells, "", LIMIT)).await {
+                Ok(ended) => break ended.output,
+                Err(why) => assert!(why.is_later, "{why}"),
+            }
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let second = timeout(LIMIT, again).await.expect("it runs again");
+    assert_ne!(second, first);
+    assert_eq!(runner.replaced(), 1);
+    // Another daemon has the same one.
+    let next = Runner::new(runner.share().unwrap()).unwrap();
+    assert_eq!(next.run(order(&tells, "", LIMIT)).await.unwrap().output, second);
+    drop(runner);
+    drop(next);
+    rig.ends().await;
+}
+
+#[tokio::test]
+async fn without_its_guard_it_is_said_that_nobody_is_left() {
     let sleeps = ["/bin/sleep", "600"];
     let mut rig = Rig::new(&[&sleeps]);
     let runner = rig.runner.take().unwrap();
-    let mut waits = Box::pin(runner.run(order(&sleeps, "", LIMIT)));
-    assert!(timeout(Duration::from_millis(50), &mut waits).await.is_err());
-    let pid = rig.process.id();
-    let child = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+    let worker = worker(&rig).await;
     rig.process.kill().unwrap();
-    let gone = waits.await;
-    let why = gone.as_ref().expect_err("it has ended");
+    rig.process.wait().unwrap();
+    kill(&worker);
+    let gone = async {
+        loop {
+            match runner.run(order(&sleeps, "", LIMIT)).await {
+                Err(not_run) if !not_run.is_later && !not_run.why.contains("how far") => break not_run.why,
+                _ => sleep(Duration::from_millis(10)).await,
+            }
+        }
+    };
+    let why = timeout(LIMIT, gone).await.expect("it is said");
     assert!(why.starts_with("the process that runs commands has ended; "), "{why}");
-    assert_eq!(runner.run(order(&sleeps, "", LIMIT)).await, gone);
-    // Nothing but that process would have ended it.
-    let _ = Command::new("kill").args(["-KILL", child.trim()]).status();
     let none = Runner::default().run(order(&sleeps, "", LIMIT)).await.unwrap_err();
-    assert!(none.contains("was not started"), "{none}");
+    assert!(none.why.contains("was not started"), "{none}");
 }
 
 #[tokio::test]

@@ -1,6 +1,11 @@
 //! `lbctl runner`: the process of `lbctl run` that runs commands.
 
-use std::path::PathBuf;
+use std::{
+    env,
+    os::{fd::OwnedFd, unix::process::CommandExt},
+    path::PathBuf,
+    process::{Command, Stdio},
+};
 
 use lb_proxy::config::Owner;
 
@@ -17,6 +22,9 @@ pub struct RunnerArguments {
     /// With which group
     #[arg(long, value_parser = owner)]
     group: Option<Owner>,
+    /// This one runs them; without it, it starts the one that does
+    #[arg(long)]
+    worker: bool,
 }
 
 fn owner(text: &str) -> Result<Owner, std::convert::Infallible> {
@@ -26,5 +34,11 @@ fn owner(text: &str) -> Result<Owner, std::convert::Infallible> {
 /// Runs the verb.
 pub fn run(arguments: &RunnerArguments) -> Exit {
     let whose = Global { user: arguments.user.clone(), group: arguments.group.clone(), ..Global::default() };
-    runner::main(&arguments.file, &whose)
+    let worker = |socket: OwnedFd| {
+        let mut command = Command::new("/proc/self/exe");
+        command.arg0("lbctl").args(env::args_os().skip(1)).arg("--worker");
+        command.stdin(Stdio::from(socket)).stdout(Stdio::null()).stderr(Stdio::null());
+        command
+    };
+    runner::main(&arguments.file, &whose, (!arguments.worker).then_some(worker))
 }

@@ -51,6 +51,9 @@ pub struct Status {
     /// Of a node that has vips.
     #[serde(default)]
     pub speaker: Option<Speaker>,
+    /// Processes that run commands which have died, with another one started in their place.
+    #[serde(default)]
+    pub runner_restarts_total: u64,
     /// What `[track.*]` looks at, in the order of the file.
     #[serde(default)]
     pub trackers: Vec<Tracker>,

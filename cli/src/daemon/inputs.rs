@@ -231,6 +231,7 @@ impl Daemon {
             phase,
             drained: self.drained.clone(),
             earlier: self.earlier.left(),
+            runner_restarts: self.runner.replaced(),
             giving: self.giving.as_ref().map(|giving| (giving.ordered(), giving.waits_for(clock::now()))),
             groups: &self.groups,
             session: self.neighbours.as_ref().map(Neighbours::session),

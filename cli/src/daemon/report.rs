@@ -39,6 +39,8 @@ pub(super) struct Facts<'a> {
     pub(super) drained: Option<Ordered>,
     /// Processes before an upgrade whose connections still end.
     pub(super) earlier: Vec<EarlierProcess>,
+    /// Of the process that runs commands.
+    pub(super) runner_restarts: u64,
     /// A drain or switchover that is under way, and how long exchanges may still take.
     pub(super) giving: Option<(Ordered, Option<Duration>)>,
     pub(super) groups: &'a [Group],
@@ -78,6 +80,7 @@ pub(super) fn status(facts: &Facts<'_>) -> Status {
         peers: peers(facts),
         groups: facts.groups.iter().map(|group| report_group(facts, group)).collect(),
         speaker: None,
+        runner_restarts_total: facts.runner_restarts,
         trackers: Vec::new(),
         earlier: facts.earlier.clone(),
         connections: facts.proxy.connections,

@@ -6,13 +6,19 @@ use std::{
     os::fd::{AsFd, OwnedFd},
     os::unix::net::UnixDatagram as StdSocket,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
 
-use tokio::{io::Interest, net::UnixDatagram, sync::oneshot, task::AbortHandle, time::timeout};
+use tokio::{
+    io::Interest,
+    net::UnixDatagram,
+    sync::oneshot,
+    task::{AbortHandle, JoinHandle},
+    time::{Instant, sleep, timeout},
+};
 
 use super::protocol::{Ended, FromRunner, MESSAGE_MAX, ToRunner};
 use crate::{packets, service};
@@ -34,9 +40,46 @@ pub struct Order {
     pub limit: Duration,
 }
 
+/// A command was not run, or nobody knows how far it has come.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("{why}")]
+pub struct NotRun {
+    /// One sentence without a full stop.
+    pub why: String,
+    /// It has not begun, and may be run later.
+    pub is_later: bool,
+}
+
+impl NotRun {
+    fn over(why: impl Into<String>) -> Self {
+        Self { why: why.into(), is_later: false }
+    }
+
+    fn later(why: &str) -> Self {
+        Self { why: why.to_owned(), is_later: true }
+    }
+}
+
 /// Runs commands of the file. Clones are the same; the default runs none.
 #[derive(Clone, Debug, Default)]
-pub struct Runner(Option<Arc<Conversation>>);
+pub struct Runner(Option<Arc<Home>>);
+
+/// To who starts the process that runs commands, and starts another one when it has died.
+#[derive(Debug)]
+struct Home {
+    socket: OwnedFd,
+    state: Mutex<State>,
+    replaced: AtomicU64,
+}
+
+#[derive(Debug)]
+enum State {
+    Open(Arc<Conversation>),
+    /// It has died, and there is no other one yet.
+    Between,
+    /// There will be none.
+    Over,
+}
 
 #[derive(Debug)]
 struct Conversation {
@@ -53,60 +96,132 @@ struct Waiting(Mutex<Option<HashMap<u64, oneshot::Sender<Answer>>>>);
 type Answer = Result<Ended, String>;
 
 impl Runner {
-    /// In a runtime. `socket`: to the process.
+    /// In a runtime. `home`: to who starts the process.
     ///
     /// # Errors
-    /// The runtime does not take the socket.
-    pub fn new(socket: OwnedFd) -> io::Result<Self> {
-        let socket = StdSocket::from(socket);
-        socket.set_nonblocking(true)?;
-        let socket = Arc::new(UnixDatagram::from_std(socket)?);
-        let waiting = Arc::new(Waiting(Mutex::new(Some(HashMap::new()))));
-        let reader = tokio::spawn(listen(Arc::clone(&socket), Arc::clone(&waiting))).abort_handle();
-        Ok(Self(Some(Arc::new(Conversation { socket, waiting, next: AtomicU64::new(1), reader }))))
+    /// The runtime does not take a socket, or there are no descriptors.
+    pub fn new(home: OwnedFd) -> io::Result<Self> {
+        let home = StdSocket::from(home);
+        home.set_nonblocking(true)?;
+        let home = Arc::new(Home {
+            socket: home.into(),
+            state: Mutex::new(State::Over),
+            replaced: AtomicU64::new(0),
+        });
+        if let Some(reader) = home.join()? {
+            tokio::spawn(keep(Arc::downgrade(&home), reader));
+        }
+        Ok(Self(Some(home)))
     }
 
     /// Runs a command, and waits until it has ended.
     ///
     /// # Errors
-    /// It was not run: one sentence without a full stop.
-    pub async fn run(&self, order: Order) -> Result<Ended, String> {
-        let Some(conversation) = &self.0 else {
-            return Err(format!("the process that runs commands was not started; {}", service::restart()));
+    /// It was not run.
+    pub async fn run(&self, order: Order) -> Result<Ended, NotRun> {
+        let Some(home) = &self.0 else {
+            let why = format!("the process that runs commands was not started; {}", service::restart());
+            return Err(NotRun::over(why));
         };
         let Order { command, input, limit } = order;
         if input.len() > INPUT_MAX {
-            return Err(format!("{} bytes are too many for a command to read", input.len()));
+            return Err(NotRun::over(format!("{} bytes are too many for a command to read", input.len())));
         }
+        let conversation = match &*home.state() {
+            State::Open(conversation) => Arc::clone(conversation),
+            State::Between => return Err(NotRun::later(ANEW)),
+            State::Over => return Err(NotRun::over(gone())),
+        };
         let number = conversation.next.fetch_add(1, Ordering::Relaxed);
         let (sender, answer) = oneshot::channel();
         conversation.waiting.add(number, sender);
         let message = ToRunner::Run { number, command, input, limit };
         if let Err(error) = packets::send(&conversation.socket, &message, &[]) {
             conversation.waiting.take(number);
-            return Err(match error.kind() {
-                io::ErrorKind::WouldBlock => "the process that runs commands does not answer".to_owned(),
-                _ => gone(),
-            });
+            return Err(NotRun::later(match error.kind() {
+                io::ErrorKind::WouldBlock => "the process that runs commands does not answer",
+                _ => ANEW,
+            }));
         }
         match timeout(limit + MARGIN, answer).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(_)) => Err(gone()),
+            Ok(Ok(answer)) => answer.map_err(NotRun::over),
+            Ok(Err(_)) => Err(NotRun::over(CUT)),
             Err(_) => {
                 conversation.waiting.take(number);
-                Err("it could not be ended, and was not started again".to_owned())
+                Err(NotRun::over("it could not be ended, and was not started again"))
             }
         }
     }
 
-    /// A socket for another daemon, which talks to the same process; `None` where there is none.
+    /// The same way to the same process, for another daemon; `None` where there is none.
     pub fn share(&self) -> Option<OwnedFd> {
-        let conversation = self.0.as_ref()?;
-        let (ours, theirs) = packets::pair().ok()?;
-        packets::send(&conversation.socket, &ToRunner::Join, &[theirs.as_fd()]).ok()?;
-        Some(ours)
+        self.0.as_ref()?.socket.try_clone().ok()
+    }
+
+    /// How often the process has died and another one has its place.
+    pub fn replaced(&self) -> u64 {
+        self.0.as_ref().map_or(0, |home| home.replaced.load(Ordering::Relaxed))
     }
 }
+
+impl Home {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A conversation with the process that there is from now on, which ends with the task; `None` if nobody will start one.
+    fn join(&self) -> io::Result<Option<JoinHandle<()>>> {
+        let (ours, theirs) = packets::pair()?;
+        if packets::send(&self.socket, &ToRunner::Join, &[theirs.as_fd()]).is_err() {
+            *self.state() = State::Over;
+            return Ok(None);
+        }
+        let socket = StdSocket::from(ours);
+        socket.set_nonblocking(true)?;
+        let socket = Arc::new(UnixDatagram::from_std(socket)?);
+        let waiting = Arc::new(Waiting(Mutex::new(Some(HashMap::new()))));
+        let listening = tokio::spawn(listen(Arc::clone(&socket), Arc::clone(&waiting)));
+        let reader = listening.abort_handle();
+        *self.state() =
+            State::Open(Arc::new(Conversation { socket, waiting, next: AtomicU64::new(1), reader }));
+        Ok(Some(listening))
+    }
+}
+
+/// Whenever the process has died, another one is asked for.
+async fn keep(home: Weak<Home>, mut listening: JoinHandle<()>) {
+    let mut pause = PAUSES.0;
+    loop {
+        let begun = Instant::now();
+        let _ = (&mut listening).await;
+        let Some(there) = home.upgrade() else { return };
+        *there.state() = State::Between;
+        tracing::warn!("the process that runs commands has died: another one is started");
+        drop(there);
+        pause = if begun.elapsed() > PAUSES.1 { PAUSES.0 } else { (pause * 2).min(PAUSES.1) };
+        sleep(pause).await;
+        let Some(there) = home.upgrade() else { return };
+        match there.join() {
+            Ok(Some(next)) => {
+                there.replaced.fetch_add(1, Ordering::Relaxed);
+                listening = next;
+            }
+            Ok(None) => return tracing::error!("{}", gone()),
+            // No descriptors are left: it looks once more.
+            Err(error) => {
+                tracing::warn!(%error, "no process that runs commands");
+                listening = tokio::spawn(async {});
+            }
+        }
+    }
+}
+
+const ANEW: &str = "the process that runs commands has died, and another one is just being started";
+
+const CUT: &str = "the process that runs commands has died, and nobody knows how far the command has come";
+
+/// Before another one is asked for: the first time, and where each dies at once.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(30));
 
 fn gone() -> String {
     format!("the process that runs commands has ended; {}", service::restart())

@@ -144,6 +144,7 @@ pub(crate) fn status(mut frontends: Vec<Frontend>, mut backends: Vec<Backend>) -
         drained: None,
         giving: None,
         speaker: None,
+        runner_restarts_total: 0,
         trackers: Vec::new(),
         earlier: Vec::new(),
         phase: Phase::Running,

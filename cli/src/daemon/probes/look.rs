@@ -92,7 +92,7 @@ impl Looker {
             }
             Self::Command { order, runner, .. } => match runner.run(order.clone()).await {
                 Ok(ended) => command(&ended, order.limit),
-                Err(why) => Outcome::Unknown(why),
+                Err(not_run) => Outcome::Unknown(not_run.why),
             },
             Self::Nothing => Outcome::Passed,
         }

@@ -146,6 +146,7 @@ impl World {
             drained: None,
             giving: None,
             earlier: self.earlier.clone(),
+            runner_restarts: 0,
             phase: Phase::Running,
             groups: &self.groups,
             session: Some(&self.session),

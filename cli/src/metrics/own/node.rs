@@ -50,6 +50,8 @@ fn node(text: &mut Text, status: &Status) {
         let help = "Speakers that were lost, with another one started in their place.";
         text.counter("lbctl_speaker_restarts_total", help, number(speaker.restarts_total));
     }
+    let help = "Processes that run commands which have died, with another one started in their place.";
+    text.counter("lbctl_runner_restarts_total", help, number(status.runner_restarts_total));
     let help = "Problems that lbctl status shows.";
     text.gauge("lbctl_problems", help, number(status.problems.len() as u64));
     text.gauge("lbctl_connections", "Client connections of the process.", number(status.connections));

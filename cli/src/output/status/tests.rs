@@ -74,6 +74,7 @@ pub(crate) fn healthy() -> Status {
         drained: None,
         giving: None,
         speaker: None,
+        runner_restarts_total: 0,
         trackers: Vec::new(),
         earlier: Vec::new(),
         phase: Phase::Running,
