@@ -12,6 +12,7 @@ mod bytes;
 mod document;
 pub mod haproxy;
 pub mod keepalived;
+mod mail;
 mod notes;
 
 pub(crate) use self::document::key;
@@ -110,6 +111,17 @@ fn clean(written: &str) -> String {
         name = format!("x{name}");
     }
     name
+}
+
+/// Does our file take this table, in one of a pair? Why not.
+fn is_taken(table: &str) -> Result<(), String> {
+    let file = format!(
+        "[cluster]\nnode.a = \"192.0.2.1\"\nnode.b = \"192.0.2.2\"\n[vip.a]\nvrid = 1\naddresses = [\"192.0.2.3\"]\n{table}"
+    );
+    let first = |report: Diagnostics| {
+        report.iter().next().map(|diagnostic| diagnostic.message.clone()).unwrap_or_default()
+    };
+    config::parse_alone(&file, "lb.toml").map(drop).map_err(first)
 }
 
 /// With a number behind it if it is taken.

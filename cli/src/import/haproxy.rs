@@ -5,6 +5,7 @@
 //! `sample/*` for what they look at, `template` for formats. The book prints the rows ([`tables`]).
 
 mod acl;
+mod alerts;
 mod arguments;
 mod ciphers;
 mod cond;
@@ -109,12 +110,14 @@ pub fn import(bytes: &[u8], name: &str, options: &Options) -> Result<Imported, R
     };
     let (mut sections, defaults) = finish::finish(&world);
     let log = finish::log_of_process(&world);
+    let mails = alerts::tables(&world, &sections);
     let toml = loop {
         let parts = emit::Parts {
             file: &file,
             sections: &sections,
             defaults: &defaults,
             log: log.clone(),
+            mails: &mails,
             options,
             maps: &maps,
             users: &users,

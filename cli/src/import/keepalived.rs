@@ -9,6 +9,7 @@
 
 mod expand;
 mod groups;
+mod hooks;
 mod instance;
 mod node;
 mod nodes;
@@ -108,12 +109,14 @@ pub fn read(inputs: &[Input], options: &Options) -> Result<Pair, Refused> {
     let mut vips = Vec::new();
     // Groups and trackers are those of vips that are there.
     let mut kept = Vec::new();
+    let mut named = Vec::new();
     for (index, router) in routers.iter().enumerate() {
         let made = vips::made(router, &groups[of[index]], &mut names, &context);
         if made.is_empty() {
             continue;
         }
         kept.push(index);
+        named.extend(made.first().and_then(|made| made.vips.first()).map(|vip| vip.table.clone()));
         for Made { table, vips: own } in made {
             tables.push(table);
             vips.extend(own);
@@ -127,6 +130,7 @@ pub fn read(inputs: &[Input], options: &Options) -> Result<Pair, Refused> {
         .map(|(_, router)| router)
         .collect();
     tables.extend(trackers::tables(&routers, &of, &context));
+    tables.extend(hooks::tables(&routers, &named, &context));
     let missing: Vec<_> = members.iter().filter(|member| member.is_placeholder).collect();
     let missing = missing.first().map(|first| {
         let all: Vec<_> =

@@ -75,8 +75,18 @@ fn the_golden_files_are_files_of_keepalived() {
         .output()
         .expect("Debian's keepalived is not installed: tests/run does that");
     assert!(keepalived.status.success());
-    for name in ["article", "droplets", "both-active", "sync", "conditional", "one", "three", "ipv6", "mixed"]
-    {
+    for name in [
+        "article",
+        "droplets",
+        "both-active",
+        "sync",
+        "conditional",
+        "one",
+        "three",
+        "ipv6",
+        "mixed",
+        "notify",
+    ] {
         let file = format!("keepalived/{name}.conf");
         let output = Command::new("/usr/sbin/keepalived")
             .current_dir(folder())

@@ -27,6 +27,8 @@ pub(super) struct Parts<'p> {
     pub(super) defaults: &'p Keys,
     /// Of the process.
     pub(super) log: Option<Value>,
+    /// Who is mailed.
+    pub(super) mails: &'p [Table],
     pub(super) options: &'p Options,
     pub(super) maps: &'p Maps<'p>,
     pub(super) users: &'p Users<'p>,
@@ -61,6 +63,7 @@ pub(super) fn document(parts: &Parts<'_>, source: &str) -> Document {
             entries,
         });
     }
+    document.tables.extend(parts.mails.iter().cloned());
     let entries: Vec<_> = parts.defaults.iter().map(setting).collect();
     if !entries.is_empty() {
         document.tables.push(Table { heading: "defaults".into(), comments: Vec::new(), entries });

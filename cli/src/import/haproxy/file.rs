@@ -1,6 +1,7 @@
 //! All sections of a file: who takes whose defaults, and what each is called with us.
 
 use super::{
+    alerts::Mailers,
     directive::{Fault, shown},
     global::Global,
     lexer::Word,
@@ -23,6 +24,7 @@ pub(super) struct File {
     pub(super) proxies: Vec<Member>,
     pub(super) error_groups: Vec<ErrorGroup>,
     pub(super) userlists: Vec<Userlist>,
+    pub(super) mailers: Vec<Mailers>,
     /// What lines lead to, as they name it.
     led_to: Vec<String>,
     /// The names of all sections, so that none is given to another.
@@ -56,6 +58,7 @@ impl File {
             proxies: Vec::new(),
             error_groups: Vec::new(),
             userlists: Vec::new(),
+            mailers: Vec::new(),
             led_to: sections.iter().flat_map(|section| &section.lines).filter_map(target).collect(),
             written: sections.iter().filter_map(Section::name).map(|name| name.text.clone()).collect(),
         };
@@ -78,11 +81,14 @@ impl File {
                 Some(name) => self.userlists.push(Userlist::read(name, section, notes)),
                 None => notes.lost(section.head.span(), "a `userlist` has a name"),
             },
+            Kind::Mailers => match heading(section).0 {
+                Some(name) => self.mailers.push(Mailers::read(name, section, notes)),
+                None => notes.lost(section.head.span(), "`mailers` have a name"),
+            },
             Kind::Other => {
                 let word = section.head.words.first().map_or("", |word| word.text.as_str());
                 let why = match word {
                     "peers" => "each node has tables of its own",
-                    "mailers" => "no mail is sent",
                     "program" => "no program is started; systemd does that",
                     "ring" | "log-forward" | "log-profile" => {
                         "lines of others are not taken in, and formats are those of `log_format`"

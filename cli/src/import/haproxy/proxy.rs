@@ -2,6 +2,7 @@
 //! them are there: see `finish`.
 
 use super::{
+    alerts::{self, Alerts},
     directive::{Directive, Done, Fault, shown},
     lexer::Word,
     section::{Kind, Line, Section},
@@ -76,13 +77,14 @@ pub(super) struct Proxy {
     pub(super) logs: Logs,
     pub(super) statistics: Statistics,
     compression: transfer::Compression,
+    pub(super) alerts: Alerts,
     pub(super) is_disabled: bool,
     /// Lines that are not in our file.
     pub(super) lost: Vec<Span>,
 }
 
 /// Every table of words, by topic.
-const TABLES: [(&str, &[Row<Proxy>]); 13] = [
+const TABLES: [(&str, &[Row<Proxy>]); 14] = [
     ("Sections", limits::ROWS),
     ("Timeouts", timeouts::ROWS),
     ("Servers and balancing", balance::ROWS),
@@ -95,6 +97,7 @@ const TABLES: [(&str, &[Row<Proxy>]); 13] = [
     ("Rules", rules::ROWS),
     ("Logs", logs::ROWS),
     ("Statistics", statistics::ROWS),
+    ("Mail", alerts::ROWS),
     ("Old words", old::ROWS),
 ];
 
@@ -138,6 +141,7 @@ impl Proxy {
             logs: Logs::default(),
             statistics: Statistics::default(),
             compression: transfer::Compression::default(),
+            alerts: Alerts::default(),
             is_disabled: false,
             lost: Vec::new(),
         }

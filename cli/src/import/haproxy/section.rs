@@ -18,6 +18,7 @@ pub(super) enum Kind {
     Userlist,
     Resolvers,
     HttpErrors,
+    Mailers,
     /// One that we have nothing for.
     Other,
 }
@@ -33,7 +34,7 @@ pub(super) const KINDS: &[(&str, Kind)] = &[
     ("resolvers", Kind::Resolvers),
     ("http-errors", Kind::HttpErrors),
     ("peers", Kind::Other),
-    ("mailers", Kind::Other),
+    ("mailers", Kind::Mailers),
     ("program", Kind::Other),
     ("ring", Kind::Other),
     ("log-forward", Kind::Other),
@@ -96,7 +97,7 @@ fn addresses(words: &[Word]) -> Vec<usize> {
     let text = |place: usize| words.get(place).map_or("", |word| word.text.as_str());
     let first = match (text(0), text(1)) {
         ("bind" | "log" | "source", _) => 1..2,
-        ("server" | "peer" | "nameserver" | "server-template", _) | ("stats", "socket") => {
+        ("server" | "peer" | "mailer" | "nameserver" | "server-template", _) | ("stats", "socket") => {
             2..words.len().min(4)
         }
         _ => 0..0,

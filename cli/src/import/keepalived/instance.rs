@@ -3,6 +3,7 @@
 use std::{net::IpAddr, time::Duration};
 
 use super::{
+    hooks::{self, Hook},
     source::{Place, Sources},
     tree::{Statement, Word},
     words::{self, INSTANCE},
@@ -32,6 +33,9 @@ pub(super) struct Instance {
     pub(super) peers: Vec<Peer>,
     pub(super) password: Option<(String, Place)>,
     pub(super) tracks: Vec<Tracked>,
+    pub(super) hooks: Vec<Hook>,
+    /// People are mailed when it moves.
+    pub(super) is_mailed: bool,
 }
 
 /// An address that moves.
@@ -97,6 +101,8 @@ impl Instance {
             peers: Vec::new(),
             password: None,
             tracks: Vec::new(),
+            hooks: Vec::new(),
+            is_mailed: false,
         };
         let mut is_told = false;
         for inner in statement.inner() {
@@ -167,6 +173,10 @@ impl Instance {
             ("track_interface", _) => self.tracks.extend(tracked(statement, Kind::Interface, sources)),
             ("track_script", _) => self.tracks.extend(tracked(statement, Kind::Script, sources)),
             ("track_process", _) => process(statement, sources),
+            ("notify" | "notify_master" | "notify_backup" | "notify_fault" | "notify_stop", Some(_)) => {
+                self.hooks.extend(Hook::read(statement, None, sources));
+            }
+            ("smtp_alert", word) => self.is_mailed |= hooks::is_on(word.map(|word| word.text.as_str())),
             _ => words::tell(statement, INSTANCE, "a `vrrp_instance`", sources),
         }
     }

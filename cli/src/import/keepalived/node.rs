@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{
+    hooks::{self, Hook, Mail},
     instance::{self, Instance, Kind, Tracked},
     script::Script,
     source::{Place, Sources},
@@ -19,6 +20,7 @@ pub(super) struct Node {
     pub(super) instances: Vec<Instance>,
     pub(super) scripts: Vec<Script>,
     pub(super) groups: Vec<SyncGroup>,
+    pub(super) mail: Mail,
     /// The whole of its file.
     pub(super) place: Place,
 }
@@ -30,6 +32,8 @@ pub(super) struct SyncGroup {
     /// Names of instances.
     pub(super) members: Vec<String>,
     tracks: Vec<Tracked>,
+    hooks: Vec<Hook>,
+    is_mailed: bool,
 }
 
 /// What `global_defs` says of all instances.
@@ -39,12 +43,19 @@ struct Global {
     version: Option<u8>,
     interface: Option<String>,
     garp_refresh: Option<(Duration, Place)>,
+    mail: Mail,
 }
 
 impl Node {
     pub(super) fn read(statements: &[Statement], place: Place, id: Option<&str>, sources: &Sources) -> Self {
-        let mut node =
-            Self { name: None, instances: Vec::new(), scripts: Vec::new(), groups: Vec::new(), place };
+        let mut node = Self {
+            name: None,
+            instances: Vec::new(),
+            scripts: Vec::new(),
+            groups: Vec::new(),
+            mail: Mail::default(),
+            place,
+        };
         let mut global = Global::default();
         for statement in statements.iter().filter(|statement| statement.keyword() == "global_defs") {
             global.read(statement, sources);
@@ -66,7 +77,17 @@ impl Node {
                 }
             }
         }
+        for group in &mut node.groups {
+            // All of them move at once, so one tells of all.
+            let first = node.instances.iter_mut().find(|one| group.members.contains(&one.name));
+            if let Some(instance) = first {
+                instance.hooks.append(&mut group.hooks);
+                instance.is_mailed |= group.is_mailed;
+            }
+        }
         node.check_tracks(sources);
+        node.mail = global.mail;
+        node.mail.is_wanted |= node.instances.iter().any(|instance| instance.is_mailed);
         node.name = global.router_id.or_else(|| id.map(str::to_owned));
         node
     }
@@ -157,6 +178,7 @@ impl Global {
                 ("vrrp_garp_master_refresh", Some(_)) => {
                     self.garp_refresh = instance::seconds(inner, sources).map(|time| (time, inner.place()));
                 }
+                _ if self.mail.statement(inner) => {}
                 _ => words::tell(inner, GLOBAL, "`global_defs`", sources),
             }
         }
@@ -169,13 +191,25 @@ impl SyncGroup {
             sources.lost(statement.place(), "a `vrrp_sync_group` has a name");
             return None;
         };
-        let mut group = Self { name: name.text.clone(), members: Vec::new(), tracks: Vec::new() };
+        let mut group = Self {
+            name: name.text.clone(),
+            members: Vec::new(),
+            tracks: Vec::new(),
+            hooks: Vec::new(),
+            is_mailed: false,
+        };
         for inner in statement.inner() {
             match inner.keyword() {
                 "group" => group.members.extend(inner.list().iter().map(|word| word.text.clone())),
                 "track_interface" => group.tracks.extend(instance::tracked(inner, Kind::Interface, sources)),
                 "track_script" => group.tracks.extend(instance::tracked(inner, Kind::Script, sources)),
                 "track_process" => instance::process(inner, sources),
+                "notify" | "notify_master" | "notify_backup" | "notify_fault" | "notify_stop" => {
+                    group.hooks.extend(Hook::read(inner, Some(&group.name), sources));
+                }
+                "smtp_alert" => {
+                    group.is_mailed |= hooks::is_on(inner.argument().map(|word| word.text.as_str()));
+                }
                 _ => words::tell(inner, SYNC_GROUP, "a `vrrp_sync_group`", sources),
             }
         }

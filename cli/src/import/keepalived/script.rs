@@ -8,7 +8,10 @@ use super::{
     tree::Statement,
     words::{self, SCRIPT},
 };
-use crate::config::text;
+use crate::{
+    config::text,
+    import::{self, document::Value},
+};
 
 /// A script by its name.
 #[derive(Debug)]
@@ -112,7 +115,7 @@ fn look(given: &[&str]) -> Look {
 }
 
 /// The words of a command: a program by its whole path, and what it is given. A line that is one for a shell gets one.
-fn arguments(given: &[&str]) -> Vec<String> {
+pub(super) fn arguments(given: &[&str]) -> Vec<String> {
     let words = match given {
         [line] => split(line),
         words => words.iter().map(|word| (*word).to_owned()).collect(),
@@ -126,6 +129,12 @@ fn arguments(given: &[&str]) -> Vec<String> {
     let searched = words.first().is_some_and(|program| !program.starts_with('/'));
     let before = if searched { fixed(&["/usr/bin/env"]) } else { Vec::new() };
     before.into_iter().chain(words).collect()
+}
+
+/// Does our file take these words? The reader of it has the last word.
+pub(super) fn is_taken(command: &[String]) -> Result<(), String> {
+    let list = Value::List(command.iter().map(Value::text).collect());
+    import::is_taken(&format!("[track.a]\ncommand = {list}\n"))
 }
 
 /// At white space, but for that between quotes.

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use super::{
     instance::{Kind, Tracked},
     nodes::Router,
-    script::{Look, Script},
+    script::{Look, Script, is_taken},
     vips::{Context, by_node},
 };
 use crate::{
@@ -213,8 +213,8 @@ impl Tracker<'_> {
                  known in the process; for anything else write [track.*] with command = [..]"
                     .to_owned()
             }
-            Look::Command(command) if takes_command(command).is_err() => {
-                let why = takes_command(command).err().unwrap_or_default();
+            Look::Command(command) if is_taken(command).is_err() => {
+                let why = is_taken(command).err().unwrap_or_default();
                 format!("our file does not take its command: {why}")
             }
             Look::Command(_) => return false,
@@ -222,18 +222,6 @@ impl Tracker<'_> {
         context.sources.lost(script.at, format!("`{}`: {message}", script.name.escape_debug()));
         true
     }
-}
-
-/// Does our file take these words? The reader of it has the last word.
-fn takes_command(command: &[String]) -> Result<(), String> {
-    let list = Value::List(command.iter().map(Value::text).collect());
-    let file = format!(
-        "[cluster]\nnode.a = \"192.0.2.1\"\nnode.b = \"192.0.2.2\"\n[vip.a]\nvrid = 1\naddresses = [\"192.0.2.3\"]\n[track.a]\ncommand = {list}\n"
-    );
-    let first = |report: crate::config::Diagnostics| {
-        report.iter().next().map(|diagnostic| diagnostic.message.clone()).unwrap_or_default()
-    };
-    crate::config::parse_alone(&file, "lb.toml").map(drop).map_err(first)
 }
 
 fn kind(look: &Look) -> std::mem::Discriminant<Look> {

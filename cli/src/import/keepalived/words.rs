@@ -33,7 +33,8 @@ const fn differs(name: &'static str, note: &'static str) -> Row {
     Row { known: Known { name, becomes: "", note }, grade: Some(Grade::Differ) }
 }
 
-const NO_HOOKS: &str = "nobody is told by a program or by mail; events as JSON in a log, alerts or Nagios tell (docs/logging.md, docs/alerts.md)";
+const NO_HOOKS: &str = "nobody is told of that; `[notify.NAME]` tells of moves, and of servers and backends (docs/configuration.md)";
+const HOOKS: &str = "as `command_user`, never as root, with the event as JSON on standard input; what `notify` is given is given to it, but for the priority";
 const NO_LVS: &str = "there is no LVS: a `[listen.*]` with mode = \"tcp\" forwards";
 const NO_KNOB: &str = "the speaker has what it needs by itself";
 const ANNOUNCED: &str = "announced at once, three more times within 1 s, and again whenever another node claims, comes back, or the link does";
@@ -97,14 +98,19 @@ pub(super) const GLOBAL: &[Row] = &[
     ),
     converted("default_interface", "`interface = \"eth0\"`", "of instances that name none"),
     converted("vrrp_garp_master_refresh", "`garp_refresh = \"60s\"`", ""),
-    lost("notification_email, smtp_alert, smtp_alert_vrrp, smtp_alert_checker", NO_HOOKS),
+    converted(
+        "notification_email, notification_email_from, smtp_server, smtp_connect_timeout, smtp_alert, smtp_alert_vrrp",
+        "`[notify.mail]` with `smtp`",
+        "where `smtp_alert` is set; gathered, so that there is at most one mail a minute",
+    ),
+    lost("smtp_alert_checker", NO_HOOKS),
     needless(
-        "notification_email_from, smtp_server, smtp_helo_name, smtp_connect_timeout, no_email_faults, no_checker_emails",
-        "no mail is sent",
+        "smtp_helo_name, no_email_faults, no_checker_emails",
+        "a mail server is told the node's address, and what a mail tells of is `events` and `to` of [notify.mail]",
     ),
     lost(
         "notify_fifo, notify_fifo_script, vrrp_notify_fifo, vrrp_notify_fifo_script, lvs_notify_fifo, lvs_notify_fifo_script, vrrp_notify_priority_changes, fifo_write_vrrp_states_on_reload",
-        NO_HOOKS,
+        "`lbctl events --follow --json` writes each event as it happens, and `[notify.NAME]` runs a program for it",
     ),
     lost(
         "startup_script, shutdown_script",
@@ -253,10 +259,13 @@ pub(super) const INSTANCE: &[Row] = &[
         "track_bfd",
         "there is no BFD; the loss of a node is noticed after three advertisements, which may be 10 ms apart",
     ),
-    lost(
-        "notify, notify_master, notify_backup, notify_fault, notify_stop, notify_deleted, notify_master_rx_lower_pri, notify_priority_changes, smtp_alert",
-        NO_HOOKS,
+    converted(
+        "notify, notify_master, notify_backup, notify_fault, notify_stop",
+        "`[notify.NAME]` with a `command`",
+        HOOKS,
     ),
+    converted("smtp_alert", "see `notification_email`", ""),
+    lost("notify_deleted, notify_master_rx_lower_pri, notify_priority_changes", NO_HOOKS),
     differs(
         "use_vmac, use_vmac_addr, vmac_xmit_base, use_ipvlan",
         "nodes answer with their own hardware address, and announce it after a move",
@@ -304,10 +313,13 @@ pub(super) const SYNC_GROUP: &[Row] = &[
         "track_bfd",
         "there is no BFD; the loss of a node is noticed after three advertisements, which may be 10 ms apart",
     ),
-    lost(
-        "notify, notify_master, notify_backup, notify_fault, notify_stop, notify_deleted, notify_priority_changes, smtp_alert",
-        NO_HOOKS,
+    converted(
+        "notify, notify_master, notify_backup, notify_fault, notify_stop",
+        "`[notify.NAME]` with a `command`",
+        HOOKS,
     ),
+    converted("smtp_alert", "see `notification_email`", ""),
+    lost("notify_deleted, notify_priority_changes", NO_HOOKS),
     needless(
         "global_tracking, sync_group_tracking_weight",
         "what fails for one vip of a group fails for the group",

@@ -28,7 +28,6 @@ pub(super) const ROWS: &[Row<Proxy>] = &[
     missing("transparent", "dlb", "write the server's address"),
     row("filter", "flb", filter, "", "`filter compression` only says where `compression` has its turn; there are no others."),
     missing("use-fcgi-app", "lb", "there is no FastCGI"),
-    missing("email-alert from, email-alert level, email-alert mailers, email-alert myhostname, email-alert to", "dflb", "no mail is sent"),
 ];
 
 /// What HAProxy does without a word, and we don't.
