@@ -13,6 +13,8 @@ mod control_api;
 mod errors;
 #[path = "daemon/events.rs"]
 mod events;
+#[path = "daemon/exim.rs"]
+mod exim;
 #[path = "daemon/faults.rs"]
 mod faults;
 #[path = "daemon/harness.rs"]
@@ -21,6 +23,8 @@ mod harness;
 mod hook;
 #[path = "daemon/logs.rs"]
 mod logs;
+#[path = "daemon/mail.rs"]
+mod mail;
 #[path = "daemon/nagios.rs"]
 mod nagios;
 #[path = "daemon/names.rs"]

@@ -1,21 +1,19 @@
 //! A real Exim that takes mail for example.com into a folder, on a node of a lab.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{fs, path::PathBuf, time::Duration};
 
 use lbctl::lab::Spawned;
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
+pub use self::configuration::Guard;
+use self::configuration::configuration;
 use crate::{program, scene::Scene, wait};
+
+mod configuration;
 
 /// Where it listens: below 1024 it could not without rights.
 pub const PORT: u16 = 2525;
-/// Exim does not deliver as root. `nobody` is a name for whoever runs the tests, and needs no rights.
-const USER: &str = "65534";
 
 /// A mail server; its mails end with this value, it ends with the lab at the latest.
 #[derive(Debug)]
@@ -32,16 +30,31 @@ impl<'scene> Exim<'scene> {
     #[track_caller]
     #[must_use]
     pub fn start(scene: &'scene Scene, node: &str) -> Self {
+        Self::start_with(scene, node, None)
+    }
+
+    /// The same for those who are let in.
+    ///
+    /// # Panics
+    /// It does not start.
+    #[track_caller]
+    #[must_use]
+    pub fn guarded(scene: &'scene Scene, node: &str, guard: &Guard) -> Self {
+        Self::start_with(scene, node, Some(guard))
+    }
+
+    #[track_caller]
+    fn start_with(scene: &'scene Scene, node: &str, guard: Option<&Guard>) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         for name in ["spool", "mail"] {
             fs::create_dir(folder.path().join(name)).expect("created");
         }
         let file = folder.path().join("exim.conf");
-        fs::write(&file, configuration(folder.path())).expect("written");
+        fs::write(&file, configuration(folder.path(), guard)).expect("written");
         let command = [
             "unshare",
-            &format!("--map-user={USER}"),
-            &format!("--map-group={USER}"),
+            &format!("--map-user={}", configuration::USER),
+            &format!("--map-group={}", configuration::USER),
             &program::find("exim4").display().to_string(),
             "-C",
             &file.display().to_string(),
@@ -90,16 +103,4 @@ pub fn send(scene: &Scene, subject: &str) -> Result<(), String> {
     let output =
         scene.exec("client", command.into_iter().chain(rest)).unwrap_or_else(|error| panic!("{error:#}"));
     if output.success() { Ok(()) } else { Err(output.stderr) }
-}
-
-fn configuration(folder: &Path) -> String {
-    let folder = folder.display();
-    format!(
-        "spool_directory = {folder}/spool\nlog_file_path = {folder}/spool/%slog\nprimary_hostname = mx.example.com\n\
-         exim_user = {USER}\nexim_group = {USER}\ndeliver_drop_privilege\nacl_smtp_rcpt = accept\nacl_smtp_data = accept\nhost_lookup =\n\
-         keep_environment =\ntls_advertise_hosts =\nrfc1413_query_timeout = 0s\n\
-         begin routers\nlocal:\n  driver = accept\n  domains = example.com\n  transport = folder\n\
-         begin transports\nfolder:\n  driver = appendfile\n  directory = {folder}/mail\n  maildir_format\n\
-         \x20 user = {USER}\n  group = {USER}\n"
-    )
 }

@@ -10,7 +10,7 @@ use std::{
 use lb_proxy::config::{Address, EventFormat, LogDestination, LogTarget, Owner, ServerAddress, Source};
 use lb_vrrp::{Authentication, GroupConfig, PeerKind, Priority, Secret, Step};
 
-pub use self::notify::{Hidden, Means, Notify, Remote, Wants, Webhook};
+pub use self::notify::{Hidden, Login, Mail, Means, Notify, Remote, Security, Wants, Webhook};
 pub use self::track::{Pace, Presence, Question, Subject, Target, Track};
 use super::diagnostic::Diagnostics;
 

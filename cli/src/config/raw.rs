@@ -10,7 +10,7 @@ pub(crate) use self::{
     global::{EVENT_FORMATS, Global},
     log::{LogEntry, WIRES as LOG_WIRES},
     map::{KINDS as MAP_KINDS, Map},
-    notify::{Notify, Url},
+    notify::{Notify, SECURITY, Url},
     proxy::{
         AbortOnClose, Agent, BalanceBy, Balancing, Bind, BindAddress, Check, CheckSettings, Failure, Given,
         Keepalive, Kind, OF_HOST, Observing, OnMarkedDown, PROXY_EXTENSIONS, Page, PageSource, Pool, RetryOn,

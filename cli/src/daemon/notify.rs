@@ -1,12 +1,13 @@
 //! Who is told of what happens, as the file says: each in order, at his own pace, and nobody is waited for.
 //!
 //! ```text
-//! Journal ── a cursor each ──▶ tell: a command that reads the event, a POST of it ──▶ Progress: status, metrics, log
+//! Journal ── a cursor each ──▶ tell: a command that reads the event, a POST of it, a mail ──▶ Progress: status, metrics, log
 //! ```
 //! One that hangs or fails holds nobody up but himself: not the others, and not the loop. The queue of each is the journal:
 //! what has left it before its turn has come is lost for him, and counted. An event whose turn has begun does not come again, not even
 //! after an upgrade, since nobody can know how far a command has come.
 
+mod mail;
 mod remote;
 mod telling;
 mod webhook;
@@ -23,7 +24,7 @@ use super::{Daemon, journal::Journal};
 use crate::{
     config::model::Notify,
     control::{Notifier, NotifierProblem, Problem, Timestamp},
-    runner::Runner,
+    runner::{NotRun, Runner},
 };
 
 /// At the end, for those who have not been told everything.
@@ -68,6 +69,13 @@ impl Failure {
     /// Or nobody knows.
     fn heard(why: String) -> Self {
         Self { why, is_unheard: false }
+    }
+}
+
+/// What has not begun, since the process that runs commands has just died, has not been heard.
+impl From<NotRun> for Failure {
+    fn from(NotRun { why, is_later }: NotRun) -> Self {
+        Self { why, is_unheard: is_later }
     }
 }
 
@@ -152,6 +160,8 @@ impl Notifiers {
             progress: Arc::clone(&progress),
             attempts: 0,
             not_before: None,
+            mailed: None,
+            is_last_try: false,
         };
         let task = tokio::spawn(told.all()).abort_handle();
         One { config, progress, task }

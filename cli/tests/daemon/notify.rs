@@ -138,3 +138,86 @@ fn one_that_fails_or_hangs_is_named_and_holds_up_nobody_else() {
         "once for one reason: {log}"
     );
 }
+
+/// Numbers of processes, one a line.
+fn pids(path: &Path) -> Vec<u32> {
+    fs::read_to_string(path).unwrap_or_default().lines().filter_map(|line| line.parse().ok()).collect()
+}
+
+#[test]
+fn one_that_prints_without_an_end_leaves_children_or_is_not_there_harms_nobody() {
+    let folder = open_folder();
+    let left = folder.path().join("left");
+    let prints = script(folder.path(), "prints", "yes all is well | head -c 1000000");
+    let cries = script(folder.path(), "cries", "yes no route to the pager | head -c 1000000; exit 4");
+    // One in the group of the command and one that has gone from there; both keep its output open.
+    let forks = script(
+        folder.path(),
+        "forks",
+        &format!(
+            "sleep 1000 & echo $! >> {0}\nsetsid sh -c 'echo $$ >> {0}; exec sleep 1000' &\nuntil [ $(wc -l < {0}) -ge 2 ]; do sleep 0.02; done",
+            left.display()
+        ),
+    );
+    let server = TcpListener::bind("127.0.0.1:0").expect("bound");
+    let missing = folder.path().join("missing").display().to_string();
+    let notifies: String = [("prints", &prints), ("cries", &cries), ("forks", &forks), ("missing", &missing)]
+        .map(|(name, command)| format!("[notify.{name}]\ncommand = [\"{command}\"]\nevents = [\"node\"]\n\n"))
+        .concat();
+    let daemon = start(unused_address(), server.local_addr().expect("bound"), &notifies);
+    let counts = |name: &str| {
+        let one = notifier(&daemon, name);
+        [one["told_total"].as_u64(), one["failed_total"].as_u64()]
+    };
+    for (name, expected) in [("prints", [1, 0]), ("cries", [0, 1]), ("forks", [1, 0]), ("missing", [0, 1])] {
+        daemon.wait_until(&format!("{name} has had its turn"), |_| counts(name) == expected.map(Some));
+    }
+    let problem = |name: &str| notifier(&daemon, name)["problem"]["what"].clone();
+    assert_eq!(problem("cries"), "it ended with 4: no route to the pager");
+    assert_eq!(problem("missing"), format!("there is no {missing}, or not what its first line names"));
+    let pids = pids(&left);
+    assert_eq!(pids.len(), 2);
+    daemon.wait_until("what was left is ended", |_| {
+        pids.iter().all(|pid| !Path::new(&format!("/proc/{pid}")).exists())
+    });
+}
+
+/// Children of a process.
+fn children(of: u32) -> Vec<u32> {
+    let all = fs::read_to_string(format!("/proc/{of}/task/{of}/children")).unwrap_or_default();
+    all.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+}
+
+#[test]
+fn the_process_that_runs_commands_is_replaced_when_it_is_killed_and_what_had_not_begun_is_told() {
+    let folder = open_folder();
+    let all = folder.path().join("all");
+    let text =
+        format!("read line\ncase $line in *running*) sleep 1000;; esac\necho \"$line\" >> {}", all.display());
+    let hangs = script(folder.path(), "hangs", &text);
+    let server = TcpListener::bind("127.0.0.1:0").expect("bound");
+    let notifies = format!("[notify.all]\ncommand = [\"{hangs}\"]\ntimeout = \"5m\"\n");
+    let daemon = start(unused_address(), server.local_addr().expect("bound"), &notifies);
+    drop(server);
+    daemon.wait_until("all has happened, and the first is under way", |daemon| {
+        server_is(daemon, "down") && notifier(daemon, "all")["waiting"] == 3
+    });
+    let is_guard = |pid: &u32| {
+        fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default().starts_with(b"lbctl\0runner\0")
+    };
+    let guards: Vec<u32> = children(daemon.child.id()).into_iter().filter(is_guard).collect();
+    let [worker] = children(guards[0])[..] else { panic!("one runs them") };
+    let worker = nix::unistd::Pid::from_raw(i32::try_from(worker).expect("a pid"));
+    nix::sys::signal::kill(worker, nix::sys::signal::Signal::SIGKILL).expect("killed");
+    daemon.wait_until("what had not begun is told", |_| told(&all).len() == 2);
+    assert_eq!(told(&all), ["server down", "backend down"]);
+    let one = notifier(&daemon, "all");
+    assert_eq!([&one["told_total"], &one["failed_total"], &one["lost_total"]], [2, 1, 0], "{one}");
+    assert_eq!(daemon.status_json().expect("answers")["runner_restarts_total"], 1);
+    for said in [
+        "the process that runs commands has died: another one is started",
+        "event=1 reason=\"the process that runs commands has died, and nobody knows how far the command has come\"",
+    ] {
+        assert!(daemon.log().contains(said), "{said} is not in {}", daemon.log());
+    }
+}

@@ -12,7 +12,7 @@ use std::{
 use serde_json::Value;
 
 use crate::{
-    harness::{Daemon, file, unused_address},
+    harness::{Daemon, file, lbctl, unused_address},
     hook::{Hook, in_short, read},
     notify::{notifier, server_is},
 };
@@ -23,7 +23,7 @@ const MISSING: &str = "HTTP/1.1 404 Not Found\r\nContent-Length: 15\r\n\r\n\r\nn
 const MOVED: &str = "HTTP/1.1 302 Found\r\nLocation: https://new.example/hook\r\nContent-Length: 0\r\n\r\n";
 
 /// One table for each name and URL.
-fn tables(hooks: &[(&str, String)]) -> String {
+pub(crate) fn tables(hooks: &[(&str, String)]) -> String {
     hooks.iter().map(|(name, keys)| format!("[notify.{name}]\n{keys}\n")).collect()
 }
 
@@ -32,7 +32,7 @@ fn url(address: SocketAddr) -> String {
 }
 
 /// A daemon whose server goes down once it is up: three events.
-fn start(notifies: &str, prepare: impl FnOnce(&Path)) -> Daemon {
+pub(crate) fn start(notifies: &str, prepare: impl FnOnce(&Path)) -> Daemon {
     let server = TcpListener::bind("127.0.0.1:0").expect("bound");
     let frontend = unused_address();
     let text = format!("{}\n{notifies}", file("tcp", frontend, server.local_addr().expect("bound")));
@@ -45,12 +45,12 @@ fn start(notifies: &str, prepare: impl FnOnce(&Path)) -> Daemon {
 }
 
 /// Its secrets, in files of a mode.
-fn secret(folder: &Path, name: &str, text: &str) {
+pub(crate) fn secret(folder: &Path, name: &str, text: &str) {
     fs::write(folder.join(name), text).expect("written");
     fs::set_permissions(folder.join(name), fs::Permissions::from_mode(0o600)).expect("changed");
 }
 
-fn problem(daemon: &Daemon, name: &str) -> String {
+pub(crate) fn problem(daemon: &Daemon, name: &str) -> String {
     notifier(daemon, name)["problem"]["what"].as_str().unwrap_or_default().to_owned()
 }
 
@@ -144,6 +144,53 @@ fn who_is_not_there_is_told_all_of_it_once_he_is_or_once_the_file_says_where() {
     assert!(daemon.verb(&["stop"]).status.success(), "{}", daemon.log());
     daemon.wait_until("the end is told, and all before it", |_| late.events().len() == 4);
     assert_eq!(late.events(), ["node running", "server down", "backend down", "node stopping"]);
+}
+
+#[test]
+fn a_url_that_is_a_secret_stands_in_a_file_of_its_own_and_another_one_comes_with_a_reload() {
+    let (first, second) = (Hook::start(&[OK]), Hook::start(&[OK]));
+    let address = |hook: &Hook| format!("http://{}/4b1d?key=4b1d\n", hook.address);
+    let daemon = start(&tables(&[("hook", "url_file = \"hook-url\"\n".to_owned())]), |folder| {
+        secret(folder, "hook-url", &address(&first));
+    });
+    daemon.wait_until("all is told", |_| first.events().len() == 3);
+    assert!(first.got()[0].0.starts_with("post /4b1d?key=4b1d http/1.1\r\n"), "{:?}", first.got());
+    secret(daemon.folder.path(), "hook-url", &address(&second));
+    assert!(daemon.verb(&["reload"]).status.success(), "{}", daemon.log());
+    assert!(daemon.verb(&["stop"]).status.success(), "{}", daemon.log());
+    daemon.wait_until("the end is told at the new place", |_| second.events() == ["node stopping"]);
+    let file = daemon.folder.path().join("lb.toml");
+    let effective = lbctl().args(["check", "--effective"]).arg(&file).output().expect("ran");
+    let effective = String::from_utf8_lossy(&effective.stdout).into_owned();
+    assert!(effective.contains("url_file = \"hook-url\""), "{effective}");
+    assert!(!effective.contains("4b1d") && !daemon.log().contains("4b1d"), "{effective}{}", daemon.log());
+    fs::set_permissions(daemon.folder.path().join("hook-url"), fs::Permissions::from_mode(0o644))
+        .expect("changed");
+    let refused = lbctl().arg("check").arg(&file).output().expect("ran");
+    let why = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(why.contains("\"hook-url\" has the mode 0644, so everybody"), "{why}");
+}
+
+#[test]
+fn more_than_can_wait_for_who_is_not_there_is_lost_counted_and_said() {
+    let (later, servers, frontend) = (unused_address(), unused_address(), unused_address());
+    // Nobody listens at any of them: as many events, while the first one of all waits to be told.
+    let servers: Vec<_> = (1..=1_100).map(|port| format!("\"{}:{port}\"", servers.ip())).collect();
+    let text = format!(
+        "[listen.web]\nmode = \"tcp\"\nbind = \"{frontend}\"\nservers = [{}]\n\
+         check = {{ interval = \"200ms\", timeout = \"1s\", rise = 1, fall = 1 }}\n\n\
+         [notify.hook]\n{}events = [\"node\", \"backend\"]\n",
+        servers.join(", "),
+        url(later)
+    );
+    let daemon = Daemon::spawn(&text, frontend, None);
+    daemon.wait_until("all has happened", |daemon| daemon.log().contains("no usable server is left"));
+    let hook = Hook::at(TcpListener::bind(later).expect("free"), &[OK]);
+    daemon.wait_until("what is left is told", |_| hook.events().contains(&"backend down".to_owned()));
+    assert_eq!(hook.events(), ["backend down"], "the first one is lost");
+    let lost = notifier(&daemon, "hook")["lost_total"].as_u64().unwrap_or_default();
+    assert!((1..=78).contains(&lost), "{lost} of 1,102, of which 1,024 wait");
+    assert!(daemon.log().contains("events were lost: they came faster than they were told notify=\"hook\""));
 }
 
 /// OpenSSL's server on the way to a test: what a client says comes out of it, and it says what it is told.

@@ -111,6 +111,13 @@ const COMPANIONS: &[(&str, &str, &[&str])] = &[
     ("[notify.NAME]", "names", &[COMMAND]),
     ("[notify.NAME]", "headers_file", &[URL]),
     ("[notify.NAME]", "ca_file", &[URL]),
+    ("[notify.NAME]", "smtp", &[SENDER, RECIPIENTS]),
+    ("[notify.NAME]", "security", &[SMTP, SENDER, RECIPIENTS]),
+    ("[notify.NAME]", "sender", &[SMTP, RECIPIENTS]),
+    ("[notify.NAME]", "recipients", &[SMTP, SENDER]),
+    ("[notify.NAME]", "user", &[SMTP, SENDER, RECIPIENTS, "password_file = \"/etc/lbctl/mail-password\""]),
+    ("[notify.NAME]", "password_file", &[SMTP, SENDER, RECIPIENTS, "user = \"lbctl\""]),
+    ("[notify.NAME]", "mail_interval", &[SMTP, SENDER, RECIPIENTS]),
     ("[frontend.NAME] bind", "vip", &["port = 80"]),
     ("[frontend.NAME] bind", "port", &["vip = \"web\""]),
     ("[frontend.NAME] bind", "mode", &["unix = \"/run/app.sock\""]),
@@ -132,6 +139,9 @@ const COMPANIONS: &[(&str, &str, &[&str])] = &[
 
 const COMMAND: &str = "command = [\"/usr/local/bin/page\"]";
 const URL: &str = "url = \"https://hooks.example.com/lb\"";
+const SMTP: &str = "smtp = \"mail.example.com\"";
+const SENDER: &str = "sender = \"lbctl@example.com\"";
+const RECIPIENTS: &str = "recipients = [\"ops@example.com\"]";
 const LOG: &str = "log = { syslog = \"127.0.0.1\" }";
 
 /// In which the names of the examples exist.
@@ -162,6 +172,8 @@ const FILES: &[(&str, &str)] = &[
     ("/etc/lbctl/users", "bob:$5$rounds=1000$saltstring$pvA.QSqfiGjH0GbrsjU8SGQUuKMnBHpqW/Nnnrwy9y1\n"),
     ("/etc/lbctl/secret", "correct horse battery staple\n"),
     ("/etc/lbctl/headers", "Authorization: Bearer 4b1d\n"),
+    ("/etc/lbctl/mail-password", "4b1d\n"),
+    ("/etc/lbctl/hook-url", "https://hooks.example.com/lb\n"),
     ("503.html", "<p>sorry</p>"),
     ("site.pem", include_str!("../good/site.pem")),
     ("site.key", include_str!("../good/site.key")),

@@ -1,5 +1,6 @@
 //! `[notify.NAME]`: how somebody is told, and of what.
 
+mod mail;
 mod means;
 
 use std::time::Duration;
@@ -10,7 +11,7 @@ use super::server_tls;
 use crate::{
     config::{
         diagnostic::Report,
-        model::{Notify, Wants},
+        model::{Means, Notify, Wants},
         raw::{self, Named},
         reader::At,
         text,
@@ -19,6 +20,9 @@ use crate::{
 };
 
 const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Mail servers take their time over strangers.
+const MAIL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What each kind can be, as docs/operations.md lists it.
 const STATES: [(EventKind, &[&str]); 5] = [
@@ -47,10 +51,15 @@ fn one(named: &Named<raw::Notify>, file: &raw::File, context: means::Context<'_>
     let events: Vec<EventKind> = values(raw.events.as_ref());
     check_states(raw, &events, report);
     check_names(raw, &events, file, report);
+    let means = context.convert(named)?;
+    let timeout = match means {
+        Means::Command(_) | Means::Webhook(_) => TIMEOUT,
+        Means::Mail(_) => MAIL_TIMEOUT,
+    };
     Some(Notify {
         name: named.name.value.clone(),
-        means: context.convert(named)?,
-        timeout: raw.timeout.as_ref().map_or(TIMEOUT, |at| at.value),
+        means,
+        timeout: raw.timeout.as_ref().map_or(timeout, |at| at.value),
         wants: Wants { events, to: values(raw.to.as_ref()), names: values(raw.names.as_ref()) },
     })
 }

@@ -26,6 +26,8 @@ pub enum Means {
     Command(Vec<String>),
     /// A web server is sent the event.
     Webhook(Box<Webhook>),
+    /// People are sent a mail.
+    Mail(Box<Mail>),
 }
 
 /// A web server that is sent each event.
@@ -33,16 +35,57 @@ pub enum Means {
 pub struct Webhook {
     /// Where it is.
     pub remote: Remote,
-    /// Its URL, as the file has it.
-    pub url: String,
+    /// Its URL, as the file has it: its path is often a secret.
+    pub url: Hidden,
+    /// Where that stands, if not in the file itself.
+    pub url_file: Option<String>,
     /// Host and, unless it is that of the scheme, port, as the URL has them.
     pub authority: String,
     /// Path and query of the URL.
-    pub path: String,
+    pub path: Hidden,
     /// Where its own headers are.
     pub headers_file: Option<String>,
     /// Names and values in this file.
     pub headers: Vec<(String, Hidden)>,
+}
+
+/// A mail with what has happened.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Mail {
+    /// The server that takes it.
+    pub remote: Remote,
+    /// Who may read it on the way there.
+    pub security: Security,
+    /// An address, with a name before it or without.
+    pub sender: String,
+    /// The same; at least one.
+    pub recipients: Vec<String>,
+    /// Who says to be known to the server; `None` if nobody does.
+    pub login: Option<Login>,
+    /// From one mail to the next, at least; 1 s to 1 d.
+    pub interval: Duration,
+}
+
+/// How a connection to a mail server is kept secret.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Security {
+    /// RFC 3207; a server that does not offer it is sent nothing.
+    Starttls,
+    /// TLS from the first byte (RFC 8314).
+    Tls,
+    /// Not at all.
+    None,
+}
+
+/// Of a user of a mail server.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Login {
+    /// His name.
+    pub user: String,
+    /// Where his password is.
+    pub file: String,
+    /// What stands there.
+    pub password: Hidden,
 }
 
 /// Somebody on the network.
@@ -94,6 +137,7 @@ impl Means {
                 let scheme = if webhook.remote.tls.is_some() { "https" } else { "http" };
                 format!("webhook {scheme}://{}", webhook.authority)
             }
+            Self::Mail(mail) => format!("mail by {}, port {}", mail.remote.host, mail.remote.port),
         }
     }
 }

@@ -20,9 +20,9 @@ use crate::config::model::Remote;
 const TRIED: usize = 4;
 
 /// With TLS or without.
-pub(super) trait Stream: AsyncRead + AsyncWrite + Debug + Send + Unpin {}
+pub(super) trait Stream: AsyncRead + AsyncWrite + Debug + Send + Sync + Unpin {}
 
-impl<T: AsyncRead + AsyncWrite + Debug + Send + Unpin> Stream for T {}
+impl<T: AsyncRead + AsyncWrite + Debug + Send + Sync + Unpin> Stream for T {}
 
 /// Connects, to the first of its addresses that answers; why not, in a clause. `limit`: for all of them.
 pub(super) async fn connect(remote: &Remote, limit: Duration) -> Result<TcpStream, String> {

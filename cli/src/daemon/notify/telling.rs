@@ -7,7 +7,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::{Failure, Phase, Progress, complain, failed, told, webhook};
+use super::{Failure, Phase, Progress, complain, failed, mail, told, webhook};
 use crate::{
     config::{
         model::{Means, Notify},
@@ -21,7 +21,10 @@ use crate::{
 /// Events that are taken out of the journal at once: while one is told, those behind it may be lost.
 const AT_ONCE: usize = 1;
 
-/// How often it is tried again to tell an event that nobody has heard, and the longest pause before that.
+/// Events in a mail.
+const GATHERED: usize = 1_000;
+
+/// How often it is tried again to tell an event that nobody has heard, but for a mail, and the longest pause before that.
 const AGAIN: u32 = 10;
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
@@ -36,6 +39,10 @@ pub(super) struct Told {
     pub(super) attempts: u32,
     /// The next one.
     pub(super) not_before: Option<Instant>,
+    /// When something was told last.
+    pub(super) mailed: Option<Instant>,
+    /// It is the end, and this could not be told then.
+    pub(super) is_last_try: bool,
 }
 
 impl Told {
@@ -60,38 +67,82 @@ impl Told {
     /// False if there is none.
     async fn next(&mut self) -> bool {
         let begun = self.progress.state().begun;
-        let batch = self.journal.after(begun, AT_ONCE);
+        let notify = self.config.borrow_and_update().clone();
+        let most = match notify.means {
+            Means::Command(_) | Means::Webhook(_) => AT_ONCE,
+            Means::Mail(_) => GATHERED,
+        };
+        let batch = self.journal.after(begun, most);
         if batch.newest == begun {
             return false;
         }
-        let notify = self.config.borrow_and_update().clone();
-        if batch.lost > 0 {
-            self.lose(&notify.name, batch.lost);
+        let follow = batch.events.iter().zip(begun + 1..).take_while(|(event, next)| event.number == *next);
+        let next: Vec<&Event> = follow.map(|(event, _)| event).collect();
+        let Some(last) = next.last().map(|last| last.number) else {
+            let before = batch.events.first().map_or(batch.newest, |first| first.number.saturating_sub(1));
+            self.lose(&notify.name, before.saturating_sub(begun));
             return true;
-        }
-        let wanted: Vec<&Event> = batch.events.iter().filter(|event| notify.wants.has(event)).collect();
-        if !wanted.is_empty() && self.waits().await {
-            return true;
-        }
-        self.progress.state().begun = batch.newest;
-        for event in wanted {
-            match self.tell(&notify, event).await {
-                Ok(()) => told(&self.progress, &notify.name, 1),
-                Err(Failure { why, is_unheard: true }) if self.attempts < AGAIN => {
-                    complain(&self.progress, &notify.name, event.number, &why);
-                    // At the end there is not much time.
-                    let failures = if *self.phase.borrow() == Phase::Last { 0 } else { self.attempts };
-                    self.not_before = Some(Instant::now() + pause(failures));
+        };
+        let wanted: Vec<&Event> = next.into_iter().filter(|event| notify.wants.has(event)).collect();
+        if !wanted.is_empty() {
+            if self.waits(&notify).await {
+                return true;
+            }
+            self.progress.state().begun = last;
+            let count = wanted.len() as u64;
+            match self.tell(&notify, &wanted).await {
+                Ok(()) => told(&self.progress, &notify.name, count),
+                Err(Failure { why, is_unheard: true }) if self.is_tried_again(&notify.means) => {
+                    complain(&self.progress, &notify.name, last, &why);
+                    self.not_before = Some(Instant::now() + pause(self.attempts));
                     self.attempts += 1;
-                    // Its turn has not been: who takes over tells it.
+                    // Their turn has not been: who takes over tells them.
                     self.progress.state().begun = begun;
                     return true;
                 }
-                Err(Failure { why, .. }) => failed(&self.progress, &notify.name, (1, event.number), &why),
+                Err(Failure { why, is_unheard: true }) if *self.phase.borrow() == Phase::Last => {
+                    return self.give_up(&notify, begun, &why);
+                }
+                Err(Failure { why, .. }) => failed(&self.progress, &notify.name, (count, last), &why),
             }
             self.attempts = 0;
+            self.mailed = Some(Instant::now());
         }
-        self.progress.over.send_replace(batch.newest);
+        self.progress.state().begun = last;
+        self.progress.over.send_replace(last);
+        true
+    }
+
+    /// After one more attempt in vain.
+    fn is_tried_again(&mut self, means: &Means) -> bool {
+        if *self.phase.borrow() == Phase::Last {
+            // There is not much time: once more, after the shortest pause.
+            self.attempts = 0;
+            return !std::mem::replace(&mut self.is_last_try, true);
+        }
+        match means {
+            // Those behind it are in the same mail, and don't wait for it.
+            Means::Mail(_) => true,
+            Means::Command(_) | Means::Webhook(_) => self.attempts < AGAIN,
+        }
+    }
+
+    /// Whom nobody reaches at the end is not waited for with the rest, which `begun` is before.
+    fn give_up(&self, notify: &Notify, begun: u64, why: &str) -> bool {
+        let rest = self.journal.after(begun, usize::MAX);
+        let wanted = rest.events.iter().filter(|event| notify.wants.has(event)).count();
+        let mut state = self.progress.state();
+        state.failed_total += wanted as u64;
+        state.lost_total += rest.lost;
+        state.begun = rest.newest;
+        drop(state);
+        tracing::warn!(
+            notify = notify.name,
+            events = wanted,
+            reason = why,
+            "was not told everything: lbctl ends"
+        );
+        self.progress.over.send_replace(rest.newest);
         true
     }
 
@@ -105,11 +156,16 @@ impl Told {
         tracing::warn!(notify = name, lost, "events were lost: they came faster than they were told");
     }
 
-    /// Until the moment for the next attempt, if that is not now; or until something is other than it was.
-    async fn waits(&mut self) -> bool {
-        let Some(moment) = self.not_before.take().filter(|moment| *moment > Instant::now()) else {
-            return false;
+    /// Until the moment for the next attempt or the next mail, if that is not now; or until something is other than it was.
+    async fn waits(&mut self, notify: &Notify) -> bool {
+        let next_mail = match &notify.means {
+            Means::Mail(mail) if *self.phase.borrow() != Phase::Last => {
+                self.mailed.map(|at| at + mail.interval)
+            }
+            Means::Mail(_) | Means::Command(_) | Means::Webhook(_) => None,
         };
+        let moment = self.not_before.take().max(next_mail);
+        let Some(moment) = moment.filter(|moment| *moment > Instant::now()) else { return false };
         tokio::select! {
             () = sleep_until(moment) => {}
             // An end, or another way to tell it: now. A pause ends the wait as well, and what follows begins at once.
@@ -119,17 +175,19 @@ impl Told {
         true
     }
 
-    /// Why not, in a clause.
-    async fn tell(&self, notify: &Notify, event: &Event) -> Result<(), Failure> {
+    /// Why not, in a clause. `events`: one at least; several for a mail only.
+    async fn tell(&self, notify: &Notify, events: &[&Event]) -> Result<(), Failure> {
+        let Some(event) = events.first() else { return Ok(()) };
         match &notify.means {
             Means::Command(command) => {
                 let input =
                     serde_json::to_string(event).map_err(|error| Failure::heard(error.to_string()))?;
                 let order = Order { command: command.clone(), input: input + "\n", limit: notify.timeout };
-                let ended = self.runner.run(order).await.map_err(Failure::heard)?;
+                let ended = self.runner.run(order).await?;
                 verdict(&ended, notify).map_err(Failure::heard)
             }
             Means::Webhook(webhook) => webhook::post(webhook, event, notify.timeout).await,
+            Means::Mail(mail) => mail::send(mail, events, notify.timeout).await,
         }
     }
 }

@@ -82,7 +82,7 @@ async fn exchange(
 }
 
 fn request(webhook: &Webhook, content: Bytes) -> hyper::http::Result<Request<Full<Bytes>>> {
-    let mut request = Request::post(&webhook.path)
+    let mut request = Request::post(webhook.path.reveal())
         .header(header::HOST, &webhook.authority)
         .header(header::CONTENT_TYPE, "application/json")
         .header(header::CONNECTION, "close");

@@ -23,7 +23,7 @@ pub(super) fn check(config: &Config, file: &Path) -> Vec<String> {
     });
     let notifies = config.notifies.iter().filter_map(|notify| match &notify.means {
         Means::Command(command) => Some((format!("notify.{}", notify.name), Path::new(command.first()?))),
-        Means::Webhook(_) => None,
+        Means::Webhook(_) | Means::Mail(_) => None,
     });
     let missing = commands.chain(notifies).filter_map(|(name, program)| {
         let why = match fs::metadata(program) {

@@ -14,6 +14,9 @@ use crate::config::{
 /// Of a file with headers, in bytes.
 const LARGEST: u64 = 16 << 10;
 
+/// Of one with a password or a URL.
+const LINE: u64 = 4 << 10;
+
 /// Headers that are those of the connection or of what is sent.
 const OWN: [&str; 6] =
     ["host", "connection", "content-length", "content-type", "transfer-encoding", "expect"];
@@ -30,7 +33,7 @@ pub(super) struct Context<'c> {
 /// A key that only one kind has.
 struct Owned {
     key: &'static str,
-    of: &'static str,
+    of: &'static [&'static str],
     span: Option<Span>,
 }
 
@@ -40,13 +43,15 @@ impl Context<'_> {
         let given = [
             raw.command.as_ref().map(|at| ("command", at.span)),
             raw.url.as_ref().map(|at| ("url", at.span)),
+            raw.url_file.as_ref().map(|at| ("url_file", at.span)),
+            raw.smtp.as_ref().map(|at| ("smtp", at.span)),
         ];
         let given: Vec<_> = given.into_iter().flatten().collect();
         let Some((first, _)) = given.first() else {
             if !self.report.has_errors() {
                 let name = &named.name.value;
                 let message = format!(
-                    "[notify.{name}] tells nobody; write command = [\"/usr/local/bin/tell\"] or url = \"https://hooks.example.com/lb\""
+                    "[notify.{name}] tells nobody; write command = [\"/usr/local/bin/tell\"], url = \"https://hooks.example.com/lb\" or smtp = \"mail.example.com:587\""
                 );
                 self.report.error(named.name.span, message);
             }
@@ -57,29 +62,46 @@ impl Context<'_> {
             self.report.error(*span, message);
         }
         self.check_keys(raw, first);
-        match (&raw.command, &raw.url) {
+        match (&raw.command, &raw.smtp) {
             (Some(command), _) => Some(Means::Command(command.value.clone())),
-            (None, Some(url)) => self.webhook(raw, url).map(Box::new).map(Means::Webhook),
-            (None, None) => None,
+            (None, Some(smtp)) => self.mail(raw, smtp).map(Box::new).map(Means::Mail),
+            (None, None) => self.webhook(raw).map(Box::new).map(Means::Webhook),
         }
     }
 
     /// Those of another kind would do nothing.
     fn check_keys(&self, raw: &raw::Notify, means: &str) {
+        let of = |key, of: &'static [&'static str], span| Owned { key, of, span };
         let keys = [
-            Owned { key: "headers_file", of: "url", span: raw.headers_file.as_ref().map(|at| at.span) },
-            Owned { key: "ca_file", of: "url", span: raw.ca_files.first().map(|at| at.span) },
+            of("headers_file", &["url", "url_file"], raw.headers_file.as_ref().map(|at| at.span)),
+            of("ca_file", &["url", "url_file", "smtp"], raw.ca_files.first().map(|at| at.span)),
+            of("security", &["smtp"], raw.security.as_ref().map(|at| at.span)),
+            of("sender", &["smtp"], raw.sender.as_ref().map(|at| at.span)),
+            of("recipients", &["smtp"], raw.recipients.as_ref().map(|at| at.span)),
+            of("user", &["smtp"], raw.user.as_ref().map(|at| at.span)),
+            of("password_file", &["smtp"], raw.password_file.as_ref().map(|at| at.span)),
+            of("mail_interval", &["smtp"], raw.mail_interval.as_ref().map(|at| at.span)),
         ];
         for Owned { key, of, span } in keys {
-            if let Some(span) = span.filter(|_| of != means) {
+            if let Some(span) = span.filter(|_| !of.contains(&means)) {
+                let of = of.join("` or `");
                 self.report
                     .error(span, format!("`{key}` belongs to `{of}`, and this one is told by `{means}`"));
             }
         }
     }
 
-    fn webhook(&self, raw: &raw::Notify, url: &At<Url>) -> Option<Webhook> {
-        let Url { text, is_tls, host, port, authority, path } = &url.value;
+    fn webhook(&self, raw: &raw::Notify) -> Option<Webhook> {
+        let from_file;
+        let (span, url) = match (&raw.url, &raw.url_file) {
+            (Some(at), _) => (at.span, &at.value),
+            (None, Some(file)) => {
+                from_file = self.url(file)?;
+                (file.span, &from_file)
+            }
+            (None, None) => return None,
+        };
+        let Url { text, is_tls, host, port, authority, path } = url;
         if let Some(at) = raw.ca_files.first().filter(|_| !is_tls) {
             self.report.error(at.span, "there is no certificate to look at: the URL begins with http://");
         }
@@ -87,22 +109,46 @@ impl Context<'_> {
             Some(file) => self.headers(file),
             None => Vec::new(),
         };
-        if let Some(file) = raw.headers_file.as_ref().filter(|_| !is_tls && !is_here(host)) {
+        let secrets = [&raw.url_file, &raw.headers_file].into_iter().flatten();
+        for file in secrets.filter(|_| !is_tls && !is_here(host)) {
             let message = "whoever is on the way can read what is in it, since the URL begins with http://: let it begin with https://";
             self.report.warning(file.span, message);
         }
-        let tls = if *is_tls { Some(self.tls(&raw.ca_files, url.span)?) } else { None };
+        let tls = if *is_tls { Some(self.tls(&raw.ca_files, span)?) } else { None };
+        let name = |file: &Option<At<String>>| file.as_ref().map(|file| file.value.clone());
         Some(Webhook {
             remote: self.remote((host, *port), &raw.ca_files, tls),
-            url: text.clone(),
+            url: Hidden::new(text),
+            url_file: name(&raw.url_file),
             authority: authority.clone(),
-            path: path.clone(),
-            headers_file: raw.headers_file.as_ref().map(|file| file.value.clone()),
+            path: Hidden::new(path),
+            headers_file: name(&raw.headers_file),
             headers,
         })
     }
 
-    fn remote(
+    fn url(&self, file: &At<String>) -> Option<Url> {
+        let url = Url::read(&self.secret_line(file)?);
+        url.map_err(|why| self.wrong(file, &format!("has a URL in it that {why}"))).ok()
+    }
+
+    fn wrong(&self, file: &At<String>, why: &str) {
+        self.report.error(file.span, format!("\"{}\" {why}", file.value.escape_debug()));
+    }
+
+    /// Of a file that nobody else may read, and that has no other.
+    pub(super) fn secret_line(&self, file: &At<String>) -> Option<String> {
+        let read = secret::read(&self.folder.join(&file.value), LINE, self.report).and_then(|text| {
+            let line = text.trim_end_matches(['\n', '\r']);
+            let is_line = !line.is_empty() && !line.chars().any(char::is_control);
+            is_line
+                .then(|| line.to_owned())
+                .ok_or_else(|| "has to have one line in it, and nothing else".to_owned())
+        });
+        read.map_err(|why| self.wrong(file, &why)).ok()
+    }
+
+    pub(super) fn remote(
         &self,
         (host, port): (&str, u16),
         ca_files: &[At<String>],
@@ -118,7 +164,7 @@ impl Context<'_> {
     }
 
     /// `span`: of what wants it.
-    fn tls(&self, ca_files: &[At<String>], span: Span) -> Option<Arc<ServerTls>> {
+    pub(super) fn tls(&self, ca_files: &[At<String>], span: Span) -> Option<Arc<ServerTls>> {
         let Self { folder, known, report, .. } = *self;
         let context = server_tls::Context { folder, mode: Mode::Tcp, known, report };
         let raw = raw::ServerTls { ca_files: ca_files.to_vec(), ..Default::default() };
@@ -127,8 +173,7 @@ impl Context<'_> {
 
     /// Lines `Name: value`, as curl(1) reads them behind `-H @`.
     fn headers(&self, file: &At<String>) -> Vec<(String, Hidden)> {
-        let wrong =
-            |why: &str| self.report.error(file.span, format!("\"{}\" {why}", file.value.escape_debug()));
+        let wrong = |why: &str| self.wrong(file, why);
         let text = match secret::read(&self.folder.join(&file.value), LARGEST, self.report) {
             Ok(text) => text,
             Err(why) => {
@@ -151,7 +196,7 @@ impl Context<'_> {
 }
 
 /// What leaves for it does not leave this machine.
-fn is_here(host: &str) -> bool {
+pub(super) fn is_here(host: &str) -> bool {
     host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 

@@ -19,7 +19,7 @@ pub(crate) struct Url {
 
 impl Url {
     /// The end of a sentence about it where it can't be used.
-    pub(super) fn read(text: &str) -> Result<Self, String> {
+    pub(crate) fn read(text: &str) -> Result<Self, String> {
         let begins = || "has to begin with https:// or http://".to_owned();
         let uri: Uri =
             text.parse().map_err(|_| "is no URL, as in \"https://hooks.example.com/lb\"".to_owned())?;
