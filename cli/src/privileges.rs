@@ -3,6 +3,7 @@
 //! ```text
 //! whoever starts it ── enter ──▶ the user of the file, no_new_privs, Landlock, seccomp
 //!                                 ├── launcher      starts speakers and the next daemon, has their capabilities
+//!                                 ├── guard         CAP_NET_ADMIN: takes the addresses of a dead speaker away
 //!                                 └── all others    CAP_NET_BIND_SERVICE, start nothing
 //! whoever starts it ── runner ──▶ the user of commands, no capability; runs what the file names
 //! speaker ── enter_speaker ──▶ CAP_NET_ADMIN, CAP_NET_RAW, its locks
@@ -31,7 +32,10 @@ pub(crate) use account::name_of;
 pub(crate) use capabilities::may_lock_memory;
 pub(crate) use runner::enter as enter_runner;
 
-use crate::config::{Config, model::Global};
+use crate::{
+    config::{Config, model::Global},
+    keeper::prefer_thread,
+};
 use account::Account;
 use capabilities::Plan;
 
@@ -183,6 +187,11 @@ pub(crate) fn root_warning(global: &Global) -> Option<String> {
     })
 }
 
+/// Is root here root of the machine?
+pub(crate) fn root_is_real() -> bool {
+    account::root_is_real()
+}
+
 /// Why nobody here can be who the file wants the processes to be.
 pub(crate) fn unknown_account(global: &Global) -> Option<String> {
     let commands = || runner::whose(global).err();
@@ -205,6 +214,33 @@ pub fn enter_starting_speaker() -> io::Result<()> {
 /// The kernel refuses.
 pub fn enter_speaker() -> io::Result<()> {
     capabilities::restrict(capabilities::permitted()? & capabilities::of_a_speaker())
+}
+
+/// Starts the thread of the daemon that may take addresses away and nothing else, and is run before others; `work` is all that it
+/// does.
+///
+/// # Errors
+/// The kernel refuses it.
+pub fn start_guard(
+    launcher: &Launcher,
+    is_unconfined: bool,
+    work: impl FnOnce() + Send + 'static,
+) -> io::Result<()> {
+    let guard = move || {
+        prefer_thread();
+        let may = capabilities::permitted().map(|permitted| permitted & capabilities::of_a_guard());
+        let is_restricted = may.and_then(capabilities::restrict).is_ok();
+        if !is_unconfined {
+            // A kernel without it has said so.
+            let _ = calls::forbid_programs();
+        }
+        // With more than that it does nothing.
+        if is_restricted {
+            work();
+        }
+    };
+    let start = move || thread::Builder::new().name("guard".to_owned()).spawn(guard).map(drop);
+    launcher.run(Purpose::Here, start)?
 }
 
 /// The files and system calls that a speaker keeps; the next thing to do. `runtime_dir`: of its locks. Returns what the

@@ -241,6 +241,10 @@ impl Host for ToDaemon<'_> {
         self.link.page().set_advertised(group, last);
     }
 
+    fn takes_over(&self, group: usize) -> bool {
+        self.link.page().take_over(group)
+    }
+
     fn signed(&self, counter: u64) {
         self.link.page().set_signed(counter);
     }

@@ -142,6 +142,31 @@ fn what_one_process_writes_into_the_page_the_other_reads() {
 }
 
 #[test]
+fn of_a_new_speaker_and_the_guard_of_addresses_one_alone_has_them() {
+    let page = Page::create().unwrap();
+    let other = Page::open(page.file().try_clone().unwrap()).unwrap();
+    let at = lb_vrrp::Moment::from_nanos;
+    page.set_advertised(3, Some(at(7)));
+    assert_eq!(other.open_advertisement(3), Some(at(7)));
+    assert!(!other.withdraw(3, at(6)), "it has advertised since");
+    assert!(other.withdraw(3, at(7)) && other.withdraw(3, at(7)));
+    assert!(!page.take_over(3), "too late");
+    assert_eq!(page.advertised(3), Some(at(7)), "for its successor");
+    page.set_advertised(3, Some(at(8)));
+    assert!(page.take_over(3));
+    assert!(!other.withdraw(3, at(8)), "it goes on");
+    assert_eq!((other.open_advertisement(3), page.advertised(3)), (None, Some(at(8))));
+    // That speaker dies as well.
+    other.leave_open();
+    assert_eq!(other.open_advertisement(3), Some(at(8)));
+    page.hand_on();
+    assert_eq!(other.open_advertisement(3), None);
+    // Whoever is not Active has nothing that could be taken away.
+    assert!(page.take_over(4) && !other.withdraw(4, at(0)));
+    assert!(page.take_over(lbctl::keeper::GROUPS) && !other.withdraw(lbctl::keeper::GROUPS, at(7)));
+}
+
+#[test]
 fn a_file_that_is_no_page_is_refused() {
     let short = nix::sys::memfd::memfd_create("short", nix::sys::memfd::MFdFlags::MFD_CLOEXEC).unwrap();
     assert!(Page::open(short).is_err());

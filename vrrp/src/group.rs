@@ -60,6 +60,11 @@ pub enum Start {
         /// When the last advertisement left.
         last: Moment,
     },
+    /// As `ResumeActive`, but so late that the addresses were removed before another node may claim them: resigns, and listens.
+    Withdrawn {
+        /// When the last advertisement left.
+        last: Moment,
+    },
 }
 
 /// The machine of one group.
@@ -160,7 +165,7 @@ impl Group {
     /// For [`Start::ResumeActive`] tell links and sources first: without them there is nothing to go on with, and it
     /// resigns.
     pub fn handle_startup(&mut self, now: Moment, start: Start) {
-        if let Start::ResumeActive { .. } = start {
+        if let Start::ResumeActive { .. } | Start::Withdrawn { .. } = start {
             self.resumed = true;
             self.weigh_readiness(now);
         }

@@ -26,6 +26,7 @@ mod overhear;
 mod release;
 mod remarks;
 mod socket;
+mod withdraw;
 
 use std::{collections::BTreeMap, io, net::IpAddr, path::PathBuf, time::Duration};
 
@@ -36,6 +37,7 @@ pub use arp_probe::ArpProbe;
 pub use ask::ask;
 pub use overhear::overhear;
 pub use release::release;
+pub use withdraw::withdraw;
 
 use crate::{
     GroupConfig, GroupStatus, Moment, Past, Readiness, Transition, authentication::Sender, group::Start,
@@ -165,6 +167,9 @@ pub trait Host {
     fn beat(&self, now: Moment);
     /// When the last advertisement of a group (by its index in the settings) left; `None` once it is not Active.
     fn advertised(&self, group: usize, last: Option<Moment>);
+    /// A group (by its index) goes on with what an earlier run has left: from here on it alone takes its addresses away. False:
+    /// they are taken away already.
+    fn takes_over(&self, group: usize) -> bool;
     /// An advertisement was signed with this number; a later run of the same boot begins behind it.
     fn signed(&self, counter: u64);
     /// Takes a report.

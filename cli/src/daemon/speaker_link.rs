@@ -11,6 +11,7 @@
 //! one in place of a dead one. Lines for the log ([`FromSpeaker::Log`]) go to `tracing` here and are not passed on.
 
 mod child;
+mod guard;
 mod keeping;
 mod loss;
 mod process;

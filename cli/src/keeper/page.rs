@@ -30,6 +30,14 @@ const MAGIC: u32 = 0x4c42_0001;
 /// Its length stays what it is.
 const SEALS: libc::c_int = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL;
 
+/// In the word of a group: a speaker goes on with it, or resigns for it.
+const TAKEN_OVER: u64 = 1 << 62;
+
+/// The same: the daemon takes its addresses away. No clock gets so far.
+const WITHDRAWN: u64 = 1 << 63;
+
+const FLAGS: u64 = TAKEN_OVER | WITHDRAWN;
+
 /// One of the two processes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Side {
@@ -47,7 +55,7 @@ struct Layout {
     speakers: AtomicU32,
     /// When the speaker was last awake.
     heartbeat: AtomicU64,
-    /// The last advertisement of each group as Active; 0: it is not Active.
+    /// The last advertisement of each group as Active, and what has become of it since; 0: it is not Active.
     advertised: [AtomicU64; GROUPS],
     daemon: UnsafeCell<libc::pthread_mutex_t>,
     speaker: UnsafeCell<libc::pthread_mutex_t>,
@@ -143,7 +151,48 @@ impl Page {
     /// What the last speaker said of a group.
     pub fn advertised(&self, group: usize) -> Option<Moment> {
         let word = self.layout().advertised.get(group)?.load(Ordering::Acquire);
-        (word != 0).then_some(Moment::from_nanos(word))
+        (word != 0).then_some(Moment::from_nanos(word & !FLAGS))
+    }
+
+    /// The daemon takes the addresses of a group away, if `last` is still its last advertisement and no speaker goes on with it:
+    /// true from then on, until one advertises again.
+    pub fn withdraw(&self, group: usize, last: Moment) -> bool {
+        let Some(word) = self.layout().advertised.get(group) else { return false };
+        let (known, withdrawn) = (last.as_nanos(), last.as_nanos() | WITHDRAWN);
+        match word.compare_exchange(known, withdrawn, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => true,
+            Err(found) => found == withdrawn,
+        }
+    }
+
+    /// A speaker goes on with a group: the daemon does not withdraw its addresses from here on. False if it has.
+    pub fn take_over(&self, group: usize) -> bool {
+        let Some(word) = self.layout().advertised.get(group) else { return true };
+        let taken = |word: u64| (word != 0 && word & WITHDRAWN == 0).then_some(word | TAKEN_OVER);
+        match word.fetch_update(Ordering::AcqRel, Ordering::Acquire, taken) {
+            Ok(_) => true,
+            Err(found) => found == 0,
+        }
+    }
+
+    /// The speaker is gone, what it had taken over as well.
+    pub fn leave_open(&self) {
+        for word in &self.layout().advertised {
+            word.fetch_and(!TAKEN_OVER, Ordering::AcqRel);
+        }
+    }
+
+    /// The last advertisement of a group whose addresses the daemon may take away.
+    pub fn open_advertisement(&self, group: usize) -> Option<Moment> {
+        let word = self.layout().advertised.get(group)?.load(Ordering::Acquire);
+        (word != 0 && word & TAKEN_OVER == 0).then_some(Moment::from_nanos(word & !FLAGS))
+    }
+
+    /// The speaker writes to another page from here on: whoever reads this one leaves its addresses alone.
+    pub fn hand_on(&self) {
+        for group in 0..GROUPS {
+            self.take_over(group);
+        }
     }
 
     /// Under which speakers sign, one after the other.

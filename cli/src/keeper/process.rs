@@ -52,15 +52,7 @@ pub fn leave_terminal() {
 pub fn prefer_over_others(may_lock: bool) -> Vec<String> {
     let mut refused = Vec::new();
     let limit = setrlimit(Resource::RLIMIT_RTTIME, RUNAWAY, RUNAWAY);
-    let parameters = libc::sched_param { sched_priority: PRIORITY };
-    // SAFETY: the structure is whole, and 0 is the calling thread.
-    let scheduled = match limit {
-        Ok(()) => {
-            nix::errno::Errno::result(unsafe { libc::sched_setscheduler(0, libc::SCHED_RR, &parameters) })
-        }
-        Err(error) => Err(error),
-    };
-    if let Err(error) = scheduled {
+    if let Err(error) = limit.and_then(|()| run_before_others()) {
         prefer_by_fairness();
         refused.push(format!(
             "no real-time priority (CAP_SYS_NICE, or LimitRTPRIO=): {error}; on a busy machine advertisements may be late"
@@ -75,6 +67,24 @@ pub fn prefer_over_others(may_lock: bool) -> Vec<String> {
         refused.push(format!("memory is not locked (CAP_IPC_LOCK, LimitMEMLOCK): {error}"));
     }
     refused
+}
+
+/// The calling thread alone asks to be run before others.
+pub fn prefer_thread() {
+    if run_before_others().is_err() {
+        prefer_by_fairness();
+    }
+}
+
+/// Whether a thread of this process may; tried by one that ends at once.
+pub fn may_run_before_others() -> bool {
+    std::thread::spawn(run_before_others).join().is_ok_and(|tried| tried.is_ok())
+}
+
+fn run_before_others() -> nix::Result<()> {
+    let parameters = libc::sched_param { sched_priority: PRIORITY };
+    // SAFETY: the structure is whole, and 0 is the calling thread.
+    nix::errno::Errno::result(unsafe { libc::sched_setscheduler(0, libc::SCHED_RR, &parameters) }).map(drop)
 }
 
 /// The next best to a real-time priority: the highest ordinary one, where that is allowed, and short turns.

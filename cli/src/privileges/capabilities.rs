@@ -15,6 +15,9 @@ const PORTS: CapabilitySet = CapabilitySet::NET_BIND_SERVICE;
 /// Root's sockets in the file system belong to whom the file says. Whoever is not root gives nothing away.
 const OWNERS: CapabilitySet = CapabilitySet::CHOWN;
 
+/// Of whoever takes the addresses of a dead speaker away.
+const ADDRESSES: CapabilitySet = CapabilitySet::NET_ADMIN;
+
 /// Addresses, raw sockets.
 const SPEAKER: CapabilitySet = CapabilitySet::NET_ADMIN.union(CapabilitySet::NET_RAW);
 
@@ -106,6 +109,11 @@ pub(super) fn of_a_starting_speaker() -> CapabilitySet {
 /// What a speaker needs. With a limit of locked memory, whatever it allocates later would fail without CAP_IPC_LOCK.
 pub(super) fn of_a_speaker() -> CapabilitySet {
     if memory_has_a_limit() { SPEAKER | CapabilitySet::IPC_LOCK } else { SPEAKER }
+}
+
+/// What the daemon's guard of addresses needs.
+pub(super) fn of_a_guard() -> CapabilitySet {
+    ADDRESSES
 }
 
 /// May all memory be locked, and what comes later?

@@ -118,6 +118,7 @@ impl Link {
         let before = self.ends.replace(ends);
         before.counts.store(false, Ordering::Release);
         self.page().go_on(&before.page);
+        before.page.hand_on();
         // For the one before it lives on as well: else that would look like a death.
         self.before.replace(Some(before));
         Ok(())
@@ -130,6 +131,7 @@ impl Link {
         let fallen = self.ends.replace(before);
         fallen.counts.store(false, Ordering::Release);
         self.page().go_on(&fallen.page);
+        fallen.page.hand_on();
         true
     }
 

@@ -75,3 +75,47 @@ impl Outbox {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixDatagram as StdSocket;
+
+    use super::{super::protocol::LogLevel, *};
+
+    fn line(number: usize) -> FromSpeaker {
+        FromSpeaker::Log { level: LogLevel::Info, text: number.to_string() }
+    }
+
+    /// Both are full, the socket and what waits for it: whoever speaks goes on at once.
+    #[tokio::test]
+    async fn a_daemon_that_reads_nothing_holds_nothing_up_and_has_the_first_and_the_last_of_it_later() {
+        const LINES: usize = 20_000;
+        let (ours, theirs) = crate::packets::pair().unwrap();
+        let [ours, theirs] = [ours, theirs].map(|socket| {
+            let socket = StdSocket::from(socket);
+            socket.set_nonblocking(true).unwrap();
+            UnixDatagram::from_std(socket).unwrap()
+        });
+        ours.writable().await.unwrap();
+        let outbox = Outbox::new(Rc::new(ours));
+        for number in 0..LINES {
+            outbox.send(&line(number));
+            outbox.send(&FromSpeaker::Status { at: lb_vrrp::Moment::from_nanos(1), groups: Vec::new() });
+        }
+        assert_eq!(outbox.waiting.borrow().len(), WAITING);
+        let (mut heard, mut room) = (Vec::new(), [0; 1024]);
+        while heard.last() != Some(&(LINES - 1)) {
+            theirs.readable().await.unwrap();
+            while let Ok(length) = theirs.try_recv(&mut room) {
+                let message: FromSpeaker = serde_json::from_slice(&room[..length]).unwrap();
+                if let FromSpeaker::Log { text, .. } = message {
+                    heard.push(text.parse::<usize>().unwrap());
+                }
+            }
+            outbox.flush().await;
+        }
+        assert!(heard.is_sorted());
+        assert_eq!(heard[0], 0);
+        assert_eq!(heard[heard.len() - WAITING..], (LINES - WAITING..LINES).collect::<Vec<_>>());
+    }
+}

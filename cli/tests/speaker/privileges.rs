@@ -161,7 +161,7 @@ fn assert_least_privilege(daemon: Pid, speaker: Pid) {
     let bound = PORTS | ADMIN | RAW | NICE | lock;
     let threads = Thread::all(daemon);
     let names: BTreeSet<_> = threads.iter().map(|thread| &*thread.name).collect();
-    for name in ["lbctl", "launcher", "log", "lbctl-worker-0", "alive"] {
+    for name in ["lbctl", "launcher", "guard", "log", "lbctl-worker-0", "alive"] {
         assert!(names.contains(name), "{names:?}");
     }
     for thread in &threads {
@@ -174,7 +174,8 @@ fn assert_least_privilege(daemon: Pid, speaker: Pid) {
             // Of what was started last: a speaker or another daemon.
             assert!([0, bound & !PORTS, bound].contains(&ambient), "{ambient:x}");
         } else {
-            assert_eq!((permitted, effective), (PORTS, PORTS), "{}", thread.name);
+            let has = if thread.name == "guard" { ADMIN } else { PORTS };
+            assert_eq!((permitted, effective), (has, has), "{}", thread.name);
             assert_eq!((inheritable, ambient), (0, 0), "{}", thread.name);
             // No more after an upgrade: each one costs a moment at each call.
             assert_eq!(thread.value("Seccomp_filters"), "3", "{}", thread.name);

@@ -12,7 +12,7 @@ use std::{
 use nix::{sys::signal::Signal, unistd::Pid};
 use socket2::{Domain, InterfaceIndexOrAddress, Protocol, Socket, Type};
 
-use super::{ADDED_2, Bridge, Node, REMOVED_1, Recorder, VIP, in_namespace, started, wait_for};
+use super::{ADDED_2, Bridge, Node, REMOVED_1, Recorder, VIP, forged, in_namespace, started, wait_for};
 
 /// SCHED_RR in sched(7), as `/proc/PID/stat` has it.
 const ROUND_ROBIN: &str = "2";
@@ -89,6 +89,59 @@ fn while_the_daemon_is_flooded_advertisements_of_10_ms_keep_their_time() {
         }
         assert!(heard <= expected + 2, "{heard} of {expected}: nothing is sent twice to make up for it");
     });
+}
+
+/// 10,000 a second for 2 s, wrong in two ways: the kernel's filter, the counters and the log are what they are to keep busy.
+#[test]
+fn while_forged_packets_flood_the_speaker_advertisements_of_10_ms_keep_their_time() {
+    in_namespace(
+        "realtime::while_forged_packets_flood_the_speaker_advertisements_of_10_ms_keep_their_time",
+        || {
+            const TICK: Duration = Duration::from_millis(10);
+            let bridge = Bridge::new("advertisement_interval = \"10ms\"\n");
+            let (lb1, lb2) = started(&bridge);
+            let record = Recorder::start(&lb1, Some(&lb2));
+            let ((heard, expected), sent) = thread::scope(|scope| {
+                let flood = scope.spawn(|| {
+                    let wrong = forged::message(255, 1, 1, &[198, 51, 100, 10]);
+                    let mut broken = wrong.clone();
+                    broken[7] ^= 1;
+                    let sockets = [forged::raw_socket(254), forged::raw_socket(255)];
+                    for socket in &sockets {
+                        // Not to the one who counts.
+                        socket.set_multicast_loop_v4(false).unwrap();
+                    }
+                    let (begun, mut sent) = (Instant::now(), 0);
+                    while begun.elapsed() < WINDOW {
+                        let due = begun.elapsed().as_micros() / 100;
+                        while sent < due {
+                            forged::send(&sockets[0], &wrong);
+                            forged::send(&sockets[1], &broken);
+                            sent += 2;
+                        }
+                        thread::sleep(TICK);
+                    }
+                    sent
+                });
+                (advertisements(), flood.join().unwrap())
+            });
+            assert!(sent > 10_000, "{sent}");
+            for moved in [REMOVED_1, ADDED_2] {
+                assert_eq!(record.count(&moved), 0, "{moved:?}");
+            }
+            assert_eq!([lb1.state(), lb2.state()], ["Active", "Backup"]);
+            for node in [&lb1, &lb2] {
+                wait_for("they are counted and told", || {
+                    let counted = node.counter("reject_ttl").min(node.counter("reject_checksum"));
+                    (counted > 0 && node.log().contains("a flood of wrong packets")).then_some(())
+                });
+            }
+            if policy(lb1.speaker()) == ROUND_ROBIN {
+                assert!(10 * heard >= 8 * expected, "{heard} of {expected}");
+            }
+            assert!(heard <= expected + 2, "{heard} of {expected}: nothing is sent twice to make up for it");
+        },
+    );
 }
 
 #[test]

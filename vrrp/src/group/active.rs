@@ -44,19 +44,22 @@ impl Group {
     /// Goes on as the Active that this node was before its speaker was replaced, or resigns if that is too long ago.
     pub(super) fn resume(&mut self, now: Moment, last: Moment) -> Machine {
         let late = self.members.iter().any(|member| member.is_late(now, last));
-        let fault = self.fault();
-        if late || fault.is_some() {
-            let asked = self.all_addresses();
-            let reason = fault.unwrap_or_else(|| {
-                format!("late: no advertisement sent for {}", super::history::since(now, last))
-            });
-            return self.leave(now, asked, reason, last, Moments::default(), LastWord::PriorityZero, None);
+        if late || self.fault().is_some() {
+            return self.come_too_late(now, last);
         }
         let mut active = self.activate(now);
         self.add_addresses(now, &mut active);
         let reason = format!("resumed, last advertisement {} ago", super::history::since(now, last));
         self.begin(now, State::Active, reason);
         Machine::Active(active)
+    }
+
+    /// Removes whatever is left of what the speaker before had, and resigns.
+    pub(super) fn come_too_late(&mut self, now: Moment, last: Moment) -> Machine {
+        let asked = self.all_addresses();
+        let late = || format!("late: no advertisement sent for {}", super::history::since(now, last));
+        let reason = self.fault().unwrap_or_else(late);
+        self.leave(now, asked, reason, last, Moments::default(), LastWord::PriorityZero, None)
     }
 
     pub(super) fn active_facts(&mut self, now: Moment, mut active: Active) -> Machine {

@@ -118,6 +118,7 @@ impl Group {
                 machine
             }
             Start::ResumeActive { last } => self.resume(now, last),
+            Start::Withdrawn { last } => self.come_too_late(now, last),
         }
     }
 

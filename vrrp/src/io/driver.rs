@@ -153,6 +153,12 @@ impl<'a> Driver<'a> {
             driver.command(now, command);
         }
         for (index, start) in starts.into_iter().enumerate() {
+            let start = match start {
+                Start::ResumeActive { last } if !host.takes_over(index) => Start::Withdrawn { last },
+                as_it_is => as_it_is,
+            };
+            // Looked at anew: whoever would have withdrawn the addresses by now leaves them to us.
+            let now = Moment::now();
             if let Some(lane) = driver.lanes.get_mut(index) {
                 lane.begun = true;
                 lane.readiness = Some(now);
@@ -250,7 +256,7 @@ impl Lane {
         let members = config.members.iter().cloned().map(MemberIo::new).collect();
         let advertised = match start {
             Start::Fresh => None,
-            Start::ResumeActive { last } => Some(last),
+            Start::ResumeActive { last } | Start::Withdrawn { last } => Some(last),
         };
         let group = Group::new(config, now);
         let counters: BTreeMap<_, _> = DecodeError::COUNTERS.into_iter().map(|name| (name, 0_u64)).collect();

@@ -126,7 +126,11 @@ impl World {
     fn pause_node(&mut self, index: usize) {
         let interval = self.nodes[index].interval();
         let duration = self.random.between(interval / 10, 12 * interval).as_nanos() as u64;
-        let pause = if self.random.per_mille(700) { Pause::Process } else { Pause::Machine };
+        let pause = match self.random.range(0, 1000) {
+            0..350 => Pause::Process,
+            350..700 => Pause::Speaker,
+            _ => Pause::Machine,
+        };
         self.pause(index, pause, duration);
     }
 

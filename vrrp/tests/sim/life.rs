@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lb_vrrp::{Group, MemberId, authentication::Receiver, group::Start};
+use lb_vrrp::{Group, MemberId, Moment, authentication::Receiver, group::Start};
 
 use super::{
     node::Pause,
@@ -110,10 +110,40 @@ impl World {
         let incarnation = self.nodes[index].incarnation;
         let after = self.random.range(MILLISECOND, 40 * MILLISECOND);
         self.schedule(after, Event::SpeakerBack { node: index, incarnation, was_active });
+        if was_active {
+            self.guard(index);
+        }
+    }
+
+    /// The daemon takes the addresses away when nobody has advertised for 2.5 intervals.
+    fn guard(&mut self, index: usize) {
+        let node = &self.nodes[index];
+        let Some(last) = node.last_sent else { return };
+        let due = node.world(last + node.interval() * 5 / 2).max(self.now) - self.now;
+        let incarnation = node.incarnation;
+        let late = self.random.range(10_000, 2 * MILLISECOND);
+        self.schedule(due + late, Event::GuardLooks { node: index, incarnation, last });
+    }
+
+    /// Nothing has begun to go on with them since.
+    pub(crate) fn guard_looks(&mut self, index: usize, last: Moment) -> Result<(), Broken> {
+        let node = &mut self.nodes[index];
+        let is_frozen = node.paused == Some(Pause::Speaker) && node.is_active();
+        if node.last_sent != Some(last) || !(is_frozen || node.group.is_none()) {
+            return Ok(());
+        }
+        node.withdrawn = true;
+        self.note(|| format!("node {index}: its daemon withdraws"));
+        while !self.nodes[index].kernel.is_empty() {
+            self.steal(index)?;
+        }
+        Ok(())
     }
 
     pub(crate) fn speaker_back(&mut self, index: usize, was_active: bool) -> Result<(), Broken> {
+        let is_withdrawn = std::mem::take(&mut self.nodes[index].withdrawn);
         match self.nodes[index].last_sent.filter(|_| was_active) {
+            Some(last) if is_withdrawn => self.start_group(index, Start::Withdrawn { last }),
             Some(last) => self.start_group(index, Start::ResumeActive { last }),
             None => self.start_group(index, Start::Fresh),
         }
@@ -129,7 +159,11 @@ impl World {
         node.paused = Some(pause);
         node.paused_at = self.now;
         node.pauses += 1;
-        let pause = node.pauses;
+        let number = node.pauses;
+        if pause == Pause::Speaker && node.is_active() {
+            self.guard(index);
+        }
+        let pause = number;
         self.schedule(duration, Event::Resume { node: index, pause });
     }
 

@@ -17,8 +17,10 @@ pub(crate) const LEASE: u64 = 2_000_000_000;
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Pause {
-    /// The process is not scheduled; its kernel and its clock go on.
+    /// The processes are not scheduled; their kernel and their clock go on.
     Process,
+    /// The speaker alone.
+    Speaker,
     /// The whole machine stands still, its clock too: it can't notice.
     Machine,
 }
@@ -47,6 +49,8 @@ pub(crate) struct Node {
     pub(crate) group: Option<Group>,
     /// What the daemon knows while another speaker is started.
     pub(crate) known: Option<(Past, Readiness)>,
+    /// The daemon has taken the addresses of this speaker away.
+    pub(crate) withdrawn: bool,
     /// Counts the speakers: what was meant for an earlier one is lost.
     pub(crate) incarnation: u64,
     /// The shared page: what it signs by outlives a speaker.
@@ -97,6 +101,7 @@ impl Node {
             source_ipv6: Self::addresses(index)[1],
             group: None,
             known: None,
+            withdrawn: false,
             incarnation: 0,
             sender: Sender::new(index as u64, 0),
             receivers: Vec::new(),

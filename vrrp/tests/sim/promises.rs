@@ -72,7 +72,7 @@ impl Promises {
     /// A node goes on after a pause: if it was too long, addresses come first.
     pub(crate) fn resumed(&mut self, now: u64, node: &mut Node) {
         let local = node.local(now);
-        let Some(sent) = node.last_sent.filter(|_| node.is_active() && node.paused == Some(Pause::Process))
+        let Some(sent) = node.last_sent.filter(|_| node.is_active() && node.paused != Some(Pause::Machine))
         else {
             return;
         };

@@ -7,7 +7,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
-use lb_vrrp::{Family, MemberId, VirtualAddress};
+use lb_vrrp::{Family, MemberId, Moment, VirtualAddress};
 
 use super::{
     kernel::LEASE_TICK,
@@ -72,6 +72,12 @@ pub(crate) enum Event {
         node: usize,
         incarnation: u64,
         was_active: bool,
+    },
+    /// The daemon looks at how long nobody has advertised.
+    GuardLooks {
+        node: usize,
+        incarnation: u64,
+        last: Moment,
     },
     ReadinessTold {
         node: usize,
@@ -233,6 +239,10 @@ impl World {
             Event::ReadinessTold { node, incarnation } if self.nodes[node].incarnation == incarnation => {
                 self.tell_readiness(node)
             }
+            Event::GuardLooks { node, incarnation, last } if self.nodes[node].incarnation == incarnation => {
+                self.guard_looks(node, last)
+            }
+            Event::GuardLooks { .. } => Ok(()),
             Event::ExchangesReset { .. } | Event::SpeakerBack { .. } | Event::ReadinessTold { .. } => Ok(()),
             Event::LeaseTick => self.lease_tick(),
         }

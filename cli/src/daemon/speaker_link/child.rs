@@ -46,6 +46,7 @@ impl Child {
     ) -> io::Result<Self> {
         let (ours, theirs) = packets::pair()?;
         page.count_speaker();
+        page.leave_open();
         let mut command = Command::new(&settings.program);
         command
             .arg0("lbctl")

@@ -12,6 +12,7 @@ use super::{
     Loss, Order, Report, SpeakerSettings, Told,
     child::{Child, News},
     fits,
+    guard::Guard,
     loss::Lost,
     watching::{Patience, Watch},
 };
@@ -49,6 +50,8 @@ pub(super) struct Keeper {
     /// What speakers have said of the groups, by name.
     pasts: BTreeMap<String, Past>,
     patience: Patience,
+    /// Takes addresses away that no speaker takes care of; `None` where the kernel refuses the thread.
+    guard: Option<Guard>,
     /// When the speaker of this moment was started, or taken over.
     began: Moment,
     /// Who waits for a speaker to have the last configuration.
@@ -88,6 +91,12 @@ impl Keeper {
         pasts: BTreeMap<String, Past>,
     ) -> Self {
         let readiness = BTreeMap::new();
+        let guard = Guard::start(&settings, Arc::clone(&page));
+        if let Err(error) = &guard {
+            tracing::warn!(
+                "nobody takes the addresses of a dead speaker away before its lease ends: {error}"
+            );
+        }
         Self {
             settings,
             page,
@@ -97,6 +106,7 @@ impl Keeper {
             readiness,
             pasts,
             patience: Patience::default(),
+            guard: guard.ok(),
             began: Moment::now(),
             reconfiguring: Vec::new(),
             is_untold: false,
@@ -342,6 +352,9 @@ impl Keeper {
             Some(Order::PeerReappeared) => ToSpeaker::PeerReappeared,
             Some(Order::Announce) => ToSpeaker::Announce,
             Some(Order::Reconfigure { groups, done }) => {
+                if let Some(guard) = &self.guard {
+                    guard.expect(&groups);
+                }
                 self.settings.groups = groups;
                 self.reconfiguring.push(done);
                 match child {
@@ -410,6 +423,9 @@ impl Keeper {
 
     fn reconfigured(&mut self) {
         self.is_untold = false;
+        if let Some(guard) = &self.guard {
+            guard.watch(&self.settings.groups);
+        }
         for done in self.reconfiguring.drain(..) {
             let _ = done.send(());
         }

@@ -10,12 +10,16 @@ fn next(before: &Node, millis: u64, readiness: Readiness) -> Node {
 }
 
 fn next_with(past: Past, state: State, last: Moment, now: Moment, readiness: Readiness) -> Node {
+    let start = if state == State::Active { Start::ResumeActive { last } } else { Start::Fresh };
+    started(past, start, now, readiness)
+}
+
+fn started(past: Past, start: Start, now: Moment, readiness: Readiness) -> Node {
     let mut group = Group::new(config(254), now);
     group.handle_past(past);
     group.handle_readiness(now, readiness);
     group.handle_link(now, MemberId(0), Ok(()));
     group.handle_source(now, MemberId(0), Some(OURS));
-    let start = if state == State::Active { Start::ResumeActive { last } } else { Start::Fresh };
     group.handle_startup(now, start);
     Node { group, now, answers: true }
 }
@@ -49,6 +53,24 @@ fn active_that_comes_too_late_has_lost_the_addresses_now() {
     let status = node.group.status();
     assert_eq!(status.since, node.now);
     assert_eq!(status.transitions.len(), before.group.status().transitions.len() + 1);
+}
+
+#[test]
+fn active_whose_addresses_were_withdrawn_resigns_however_early_it_comes() {
+    let before = Node::active(config(254));
+    let (last, now) = (before.now, before.now + Duration::from_millis(30));
+    let start = Start::Withdrawn { last };
+    let mut node = started(before.group.status().past(), start, now, Readiness::Ready);
+    assert_eq!(
+        node.drain(),
+        [
+            "reset exchanges",
+            "remove 192.0.2.100",
+            "advertise 0",
+            "Active -> Backup: late: no advertisement sent for 30 ms"
+        ]
+    );
+    assert_eq!(node.state(), State::Backup);
 }
 
 #[test]

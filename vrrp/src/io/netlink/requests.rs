@@ -10,7 +10,7 @@ use netlink_packet_route::{
 use rtnetlink::Handle;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use super::{KernelAddress, OUR_TAG, Place, events::Link};
+use super::{KernelAddress, OUR_TAG, Owner, Place, events::Link};
 use crate::{Family, Moment, VirtualAddress};
 
 /// rtnetlink waits for an acknowledgement without limit.
@@ -125,6 +125,27 @@ pub(in crate::io) async fn dump_once() -> io::Result<Dump> {
 /// Removes an address, for whoever does it once.
 pub(in crate::io) async fn remove_once(place: Place) -> io::Result<Removal> {
     once(async |handle| remove(handle, place).await).await
+}
+
+/// Removes whatever is tagged as ours of these addresses, on whatever interface; what was there.
+pub(in crate::io) async fn sweep_once(addresses: &[IpAddr]) -> io::Result<Vec<VirtualAddress>> {
+    once(async |handle| {
+        let found = dump(handle).await.map_err(io::Error::other)?.addresses;
+        let wanted = |known: &KernelAddress| {
+            known.owner == Owner::Ours && addresses.contains(&known.place.address.address)
+        };
+        let (mut removed, mut failed) = (Vec::new(), None);
+        for known in found.into_iter().filter(wanted) {
+            match remove(handle, known.place).await {
+                Removal::Done => removed.push(known.place.address),
+                Removal::Absent => {}
+                // The others have to go all the same.
+                Removal::Failed(why) => failed = Some(why),
+            }
+        }
+        failed.map_or(Ok(removed), |why| Err(io::Error::other(why)))
+    })
+    .await?
 }
 
 async fn once<T>(ask: impl AsyncFnOnce(&Handle) -> T) -> io::Result<T> {
