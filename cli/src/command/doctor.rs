@@ -8,6 +8,7 @@ mod filters;
 mod limits;
 mod managers;
 mod path;
+mod processes;
 mod settings;
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};

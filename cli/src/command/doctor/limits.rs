@@ -2,7 +2,8 @@
 
 use std::{fs, path::Path, process::Command};
 
-use super::{Findings, Scene};
+use super::{Findings, Scene, processes};
+use crate::{keeper::may_run_before_others, privileges};
 
 const CHECK: &str = "limits";
 
@@ -21,6 +22,7 @@ pub(super) fn look(scene: &Scene<'_>, findings: &mut Findings) {
     if scene.groups.is_empty() {
         return;
     }
+    of_speaker(scene, findings);
     let runtime = fs::read_to_string("/proc/sys/kernel/sched_rt_runtime_us").unwrap_or_default();
     if runtime.trim() == "0" {
         findings.harm(
@@ -37,6 +39,51 @@ pub(super) fn look(scene: &Scene<'_>, findings: &mut Findings) {
              timedatectl set-ntp true, or chrony",
         );
     }
+}
+
+/// Does the speaker run before others, and stays in memory? That of the lbctl that runs here, or one that is started from here.
+fn of_speaker(scene: &Scene<'_>, findings: &mut Findings) {
+    let process = scene.status.and_then(|status| processes::speaker_of(status.pid));
+    let [is_first, is_locked] = match process {
+        Some(process) => {
+            let read = |name: &str| fs::read_to_string(format!("/proc/{process}/{name}")).unwrap_or_default();
+            [runs_before_others(&read("stat")), is_in_memory(&read("status"))]
+        }
+        // Who is not root starts it from a unit, which has other limits.
+        None if nix::unistd::geteuid().is_root() => [may_run_before_others(), privileges::may_lock_memory()],
+        None => return,
+    };
+    let verb = if process.is_some() { "has" } else { "would have, started from here," };
+    let missing = [
+        (
+            is_first,
+            "no real-time priority: on a busy machine its advertisements may be late, and the other node takes over: LimitRTPRIO=20 in the \
+             unit, --cap-add=SYS_NICE for a container",
+        ),
+        (
+            is_locked,
+            "no locked memory: where memory is short its advertisements may be late: LimitMEMLOCK=infinity in the unit, --cap-add=IPC_LOCK for \
+             a container",
+        ),
+    ];
+    for (_, what) in missing.into_iter().filter(|(is_there, _)| !is_there) {
+        let message = format!("the speaker {verb} {what}");
+        // A user namespace gives no such right, whatever one writes there.
+        if privileges::root_is_real() { findings.harm(CHECK, message) } else { findings.note(message) }
+    }
+}
+
+/// By /proc/PID/stat (proc_pid_stat(5)): its 41st field is the policy, 1 and 2 are those of real time.
+fn runs_before_others(stat: &str) -> bool {
+    // The name of the program, the second one, may have blanks.
+    let fields = stat.rsplit_once(") ").map(|(_, fields)| fields).unwrap_or_default();
+    matches!(fields.split(' ').nth(38), Some("1" | "2"))
+}
+
+/// By /proc/PID/status: something of it is locked.
+fn is_in_memory(status: &str) -> bool {
+    let locked = status.lines().find_map(|line| line.strip_prefix("VmLck:"));
+    locked.is_some_and(|locked| !locked.trim().starts_with("0 "))
 }
 
 /// Limits of a cgroup and all above it; the smallest one counts.
@@ -74,6 +121,18 @@ fn of_cgroup(root: &Path, path: &str, findings: &mut Findings) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_speaker_runs_like_is_in_its_files() {
+        let stat = |policy: &str| {
+            let before = "0 ".repeat(37);
+            format!("7 (a b) c) S {before}{policy} 0 0 0")
+        };
+        assert!(runs_before_others(&stat("2")) && runs_before_others(&stat("1")));
+        assert!(!runs_before_others(&stat("0")) && !runs_before_others("") && !runs_before_others("7 (a"));
+        assert!(is_in_memory("Name:\tx\nVmLck:\t    9216 kB\n"));
+        assert!(!is_in_memory("VmLck:\t       0 kB\n") && !is_in_memory(""));
+    }
 
     #[test]
     fn the_smallest_limit_of_a_cgroup_and_those_above_it_counts() {

@@ -13,6 +13,15 @@ const CHECK: &str = "kernel settings";
 const SMALLEST: u32 = 1428;
 
 pub(super) fn look(scene: &Scene<'_>, findings: &mut Findings) {
+    for (family, of) in [(Family::Ipv4, "ipv4"), (Family::Ipv6, "ipv6")] {
+        let speaks = scene.members().any(|(_, member, ..)| member.family() == family);
+        if speaks && number(&format!("/proc/sys/net/{of}/ip_nonlocal_bind")) == Some(1) {
+            findings.note(format!(
+                "net.{of}.ip_nonlocal_bind is 1: lbctl does not need it, it listens on addresses of the other node by itself (IP_FREEBIND); \
+                 where nothing else needs it, take it out of /etc/sysctl.d"
+            ));
+        }
+    }
     for (interface, _) in scene.interfaces() {
         // The larger one of all and the interface counts.
         let of = |name: &str| {
