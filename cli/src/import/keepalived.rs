@@ -292,6 +292,7 @@ pub fn tables() -> Vec<(&'static str, Vec<Known>)> {
     vec![
         ("`vrrp_instance`", of(words::INSTANCE)),
         ("`vrrp_script`", of(words::SCRIPT)),
+        ("`vrrp_track_process`", of(words::PROCESS)),
         ("`vrrp_sync_group`", of(words::SYNC_GROUP)),
         ("`global_defs`", of(words::GLOBAL)),
         ("The rest of the file", of(words::TOP)),

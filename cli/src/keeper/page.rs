@@ -157,7 +157,9 @@ impl Page {
     /// The daemon takes the addresses of a group away, if `last` is still its last advertisement and no speaker goes on with it:
     /// true from then on, until one advertises again.
     pub fn withdraw(&self, group: usize, last: Moment) -> bool {
-        let Some(word) = self.layout().advertised.get(group) else { return false };
+        let Some(word) = self.layout().advertised.get(group).filter(|_| last.as_nanos() != 0) else {
+            return false;
+        };
         let (known, withdrawn) = (last.as_nanos(), last.as_nanos() | WITHDRAWN);
         match word.compare_exchange(known, withdrawn, Ordering::AcqRel, Ordering::Acquire) {
             Ok(_) => true,

@@ -4,6 +4,7 @@ use std::{net::IpAddr, time::Duration};
 
 use super::{
     hooks::{self, Hook},
+    script::Script,
     source::{Place, Sources},
     tree::{Statement, Word},
     words::{self, INSTANCE},
@@ -61,6 +62,7 @@ pub(super) struct Peer {
 pub(super) enum Kind {
     Interface,
     Script,
+    Process,
 }
 
 /// A line of `track_*`.
@@ -71,6 +73,13 @@ pub(super) struct Tracked {
     /// What it adds to the priority, or takes from it; `None` where the line has none.
     pub(super) weight: Option<i32>,
     pub(super) place: Place,
+}
+
+impl Tracked {
+    /// Whether the script is what is tracked.
+    pub(super) fn is_by(&self, script: &Script) -> bool {
+        self.kind == script.kind && self.name == script.name
+    }
 }
 
 /// What counts in Keepalived if the file has none.
@@ -172,7 +181,7 @@ impl Instance {
             ("virtual_ipaddress_excluded", _) => self.read_addresses(statement, true, sources),
             ("track_interface", _) => self.tracks.extend(tracked(statement, Kind::Interface, sources)),
             ("track_script", _) => self.tracks.extend(tracked(statement, Kind::Script, sources)),
-            ("track_process", _) => process(statement, sources),
+            ("track_process", _) => self.tracks.extend(tracked(statement, Kind::Process, sources)),
             ("notify" | "notify_master" | "notify_backup" | "notify_fault" | "notify_stop", Some(_)) => {
                 self.hooks.extend(Hook::read(statement, None, sources));
             }
@@ -313,7 +322,7 @@ fn entries(statement: &Statement) -> Vec<Vec<&Word>> {
     entries
 }
 
-/// The lines of `track_interface` or `track_script`.
+/// The lines of `track_interface`, `track_script` or `track_process`.
 pub(super) fn tracked(statement: &Statement, kind: Kind, sources: &Sources) -> Vec<Tracked> {
     let mut found: Vec<Tracked> = Vec::new();
     let lines = statement.inner().iter().map(|inner| inner.words.as_slice());
@@ -342,21 +351,6 @@ pub(super) fn tracked(statement: &Statement, kind: Kind, sources: &Sources) -> V
         }
     }
     found
-}
-
-/// `track_process`: HAProxy is known from inside.
-pub(super) fn process(statement: &Statement, sources: &Sources) {
-    let names = statement.list();
-    let is_ours = names.iter().any(|word| word.text.to_lowercase().contains("haproxy"));
-    if is_ours {
-        sources.advise(
-            statement.place(),
-            "`track_process` is left out: what the proxy does is known without it",
-        );
-    } else {
-        let message = "`track_process`: a [track.*] with command = [\"/usr/bin/pgrep\", \"-x\", \"NAME\"] looks whether a program runs";
-        sources.lost(statement.place(), message);
-    }
 }
 
 /// A whole number behind the keyword.

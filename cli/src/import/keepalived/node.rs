@@ -65,6 +65,9 @@ impl Node {
                 "global_defs" => {}
                 "vrrp_instance" => node.instance(statement, &global, sources),
                 "vrrp_script" => node.scripts.extend(Script::read(statement, sources)),
+                "vrrp_track_process" | "track_process" => {
+                    node.scripts.extend(Script::read_process(statement, sources));
+                }
                 "vrrp_sync_group" => node.groups.extend(SyncGroup::read(statement, sources)),
                 "virtual_server" => virtual_server(statement, sources),
                 _ => words::tell(statement, TOP, "the file", sources),
@@ -143,10 +146,14 @@ impl Node {
         let scripts = &self.scripts;
         for instance in &mut self.instances {
             instance.tracks.retain(|tracked| {
-                let is_there =
-                    tracked.kind != Kind::Script || scripts.iter().any(|one| one.name == tracked.name);
+                let block = match tracked.kind {
+                    Kind::Interface => return true,
+                    Kind::Script => "vrrp_script",
+                    Kind::Process => "vrrp_track_process",
+                };
+                let is_there = scripts.iter().any(|one| tracked.is_by(one));
                 if !is_there {
-                    let message = format!("no `vrrp_script` is called `{}`", tracked.name.escape_debug());
+                    let message = format!("no `{block}` is called `{}`", tracked.name.escape_debug());
                     sources.lost(tracked.place, message);
                 }
                 is_there
@@ -154,8 +161,7 @@ impl Node {
         }
         let tracks = || self.instances.iter().flat_map(|instance| &instance.tracks);
         for script in &self.scripts {
-            let is_tracked = |tracked: &Tracked| tracked.kind == Kind::Script && tracked.name == script.name;
-            if !tracks().any(is_tracked) {
+            if !tracks().any(|tracked| tracked.is_by(script)) {
                 let message = format!(
                     "`{}` is left out: no instance tracks it, so it moves nothing",
                     script.name.escape_debug()
@@ -203,7 +209,7 @@ impl SyncGroup {
                 "group" => group.members.extend(inner.list().iter().map(|word| word.text.clone())),
                 "track_interface" => group.tracks.extend(instance::tracked(inner, Kind::Interface, sources)),
                 "track_script" => group.tracks.extend(instance::tracked(inner, Kind::Script, sources)),
-                "track_process" => instance::process(inner, sources),
+                "track_process" => group.tracks.extend(instance::tracked(inner, Kind::Process, sources)),
                 "notify" | "notify_master" | "notify_backup" | "notify_fault" | "notify_stop" => {
                     group.hooks.extend(Hook::read(inner, Some(&group.name), sources));
                 }

@@ -1,21 +1,29 @@
-//! `vrrp_script`: what it looks at, and whether a tracker of ours looks at the same.
+//! `vrrp_script` and `vrrp_track_process`: what they look at, and whether a tracker of ours looks at the same.
 
 use std::time::Duration;
 
 use super::{
-    instance::{number, seconds},
+    instance::{Kind, number, seconds},
     source::{Place, Sources},
     tree::Statement,
-    words::{self, SCRIPT},
+    words::{self, PROCESS, SCRIPT},
 };
 use crate::{
     config::text,
     import::{self, document::Value},
 };
 
-/// A script by its name.
+/// The longest name of a process that the kernel knows.
+const COMM: usize = 15;
+
+/// How often a process is looked for, for which Keepalived has the kernel tell it.
+const PROCESS_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A script, or what is known of a process, by its name.
 #[derive(Debug)]
 pub(super) struct Script {
+    /// Each has names of its own.
+    pub(super) kind: Kind,
     pub(super) name: String,
     pub(super) place: Place,
     pub(super) look: Look,
@@ -44,23 +52,7 @@ pub(super) enum Look {
 
 impl Script {
     pub(super) fn read(statement: &Statement, sources: &Sources) -> Option<Self> {
-        let place = statement.place();
-        let Some(name) = statement.argument() else {
-            sources.lost(place, "a `vrrp_script` has a name");
-            return None;
-        };
-        let mut script = Self {
-            name: name.text.clone(),
-            place,
-            look: Look::Command(Vec::new()),
-            at: place,
-            interval: None,
-            timeout: None,
-            rise: None,
-            fall: None,
-            weight: 0,
-            is_reversed: false,
-        };
+        let mut script = Self::named(statement, Kind::Script, sources)?;
         for inner in statement.inner() {
             match (inner.keyword(), inner.argument()) {
                 ("script", Some(_)) => {
@@ -72,18 +64,105 @@ impl Script {
                 ("timeout", Some(_)) => script.timeout = seconds(inner, sources),
                 ("rise", Some(_)) => script.rise = number(inner, 1..=255, sources),
                 ("fall", Some(_)) => script.fall = number(inner, 1..=255, sources),
-                ("weight", Some(word)) => {
-                    match word.text.parse() {
-                        Ok(weight) => script.weight = weight,
-                        Err(_) => sources.lost(word.place, "`weight` takes a number from -253 to 253"),
-                    }
-                    script.is_reversed = inner.words.get(2).is_some_and(|word| word.text == "reverse");
-                }
+                ("weight", Some(_)) => script.weigh(inner, sources),
                 _ => words::tell(inner, SCRIPT, "a `vrrp_script`", sources),
             }
         }
         Some(script)
     }
+
+    /// `vrrp_track_process`.
+    pub(super) fn read_process(statement: &Statement, sources: &Sources) -> Option<Self> {
+        let mut script = Self::named(statement, Kind::Process, sources)?;
+        let (mut given, mut at_least, mut is_whole) = (Vec::new(), 1, false);
+        for inner in statement.inner() {
+            match (inner.keyword(), inner.argument()) {
+                ("process", Some(_)) => {
+                    let words = inner.words[1..].iter().flat_map(|word| word.text.split_ascii_whitespace());
+                    given = words.collect();
+                    script.at = inner.place();
+                }
+                ("quorum", Some(_)) => at_least = number(inner, 1..=255, sources).unwrap_or(1),
+                ("delay" | "terminate_delay", Some(_)) => {
+                    // Gone for so long.
+                    let delay =
+                        seconds(inner, sources).unwrap_or_default().div_duration_f64(PROCESS_INTERVAL);
+                    script.fall = Some(delay.clamp(1.0, 100.0) as u8);
+                }
+                ("weight", Some(_)) => script.weigh(inner, sources),
+                ("full_command", None) => is_whole = true,
+                _ => words::tell(inner, PROCESS, "a `vrrp_track_process`", sources),
+            }
+        }
+        if given.is_empty() {
+            sources.lost(script.place, "a `vrrp_track_process` has a `process`");
+            return None;
+        }
+        script.look = running(&given, at_least, is_whole);
+        script.interval = Some(PROCESS_INTERVAL);
+        script.timeout = Some(PROCESS_INTERVAL);
+        script.rise = Some(1);
+        script.fall = script.fall.or(Some(1));
+        Some(script)
+    }
+
+    fn named(statement: &Statement, kind: Kind, sources: &Sources) -> Option<Self> {
+        let place = statement.place();
+        let Some(name) = statement.argument() else {
+            sources.lost(place, format!("a `{}` has a name", statement.keyword()));
+            return None;
+        };
+        Some(Self {
+            kind,
+            name: name.text.clone(),
+            place,
+            look: Look::Command(Vec::new()),
+            at: place,
+            interval: None,
+            timeout: None,
+            rise: None,
+            fall: None,
+            weight: 0,
+            is_reversed: false,
+        })
+    }
+
+    fn weigh(&mut self, statement: &Statement, sources: &Sources) {
+        let Some(word) = statement.argument() else { return };
+        match word.text.parse() {
+            Ok(weight) => self.weight = weight,
+            Err(_) => sources.lost(word.place, "`weight` takes a number from -253 to 253"),
+        }
+        self.is_reversed = statement.words.get(2).is_some_and(|word| word.text == "reverse");
+    }
+}
+
+/// Whether so many processes run that were started by these words. `is_whole`: by these and no others.
+fn running(given: &[&str], at_least: u8, is_whole: bool) -> Look {
+    let program = given[0].rsplit('/').next().unwrap_or_default();
+    if program == "haproxy" {
+        return Look::Proxy;
+    }
+    let fixed = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<String>>();
+    let (option, pattern) = if given.len() == 1 && program.len() <= COMM && !is_whole {
+        ("-x", quoted(program))
+    } else {
+        let mut words = vec![quoted(program)];
+        words.extend(given[1..].iter().map(|word| quoted(word)));
+        ("-f", format!("^([^ ]*/)?{}{}", words.join(" "), if is_whole { "$" } else { "( |$)" }))
+    };
+    if at_least == 1 {
+        return Look::Command(fixed(&["/usr/bin/pgrep", option, &pattern]));
+    }
+    // Handed to the shell as an argument of its own, so that nothing in it means anything there.
+    let line = format!("test \"$(/usr/bin/pgrep -c {option} \"$0\")\" -ge {at_least}");
+    Look::Command(fixed(&["/bin/sh", "-c", &line, &pattern]))
+}
+
+/// For an extended regular expression, as it is.
+fn quoted(word: &str) -> String {
+    let special = |c: char| if "\\.[]{}()*+?^$|".contains(c) { format!("\\{c}") } else { c.to_string() };
+    word.chars().map(special).collect()
 }
 
 /// What a command finds out. One word is a whole line, as it is between quotes.
@@ -191,6 +270,38 @@ fn file<'c>(words: &[&'c str]) -> Option<(&'c str, bool)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_process_is_looked_for_by_its_name_or_by_the_words_that_started_it() {
+        let command = |words: &[&str]| Look::Command(words.iter().map(|word| (*word).to_owned()).collect());
+        let cases: [(&[&str], u8, bool, Look); 7] = [
+            (&["haproxy"], 1, false, Look::Proxy),
+            (&["/usr/sbin/haproxy"], 2, false, Look::Proxy),
+            (&["/usr/sbin/named"], 1, false, command(&["/usr/bin/pgrep", "-x", "named"])),
+            (&["nginx++"], 1, false, command(&["/usr/bin/pgrep", "-x", "nginx\\+\\+"])),
+            (
+                &["a-rather-long-name"],
+                1,
+                false,
+                command(&["/usr/bin/pgrep", "-f", "^([^ ]*/)?a-rather-long-name( |$)"]),
+            ),
+            (
+                &["named", "-u", "bind"],
+                1,
+                true,
+                command(&["/usr/bin/pgrep", "-f", "^([^ ]*/)?named -u bind$"]),
+            ),
+            (
+                &["php-fpm"],
+                3,
+                false,
+                command(&["/bin/sh", "-c", "test \"$(/usr/bin/pgrep -c -x \"$0\")\" -ge 3", "php-fpm"]),
+            ),
+        ];
+        for (given, at_least, is_whole, expected) in cases {
+            assert_eq!(running(given, at_least, is_whole), expected, "{given:?}");
+        }
+    }
 
     #[test]
     fn what_a_command_looks_at_is_known_by_its_words() {

@@ -67,7 +67,7 @@ impl Tracker<'_> {
     fn table(&self, of: &[usize], names: &mut BTreeSet<String>, context: &Context<'_>) -> Option<Table> {
         let entries = match self.kind {
             Kind::Interface => self.interface(context)?,
-            Kind::Script => self.script(context)?,
+            Kind::Script | Kind::Process => self.script(context)?,
         };
         let mut entries: Vec<Entry> = entries;
         if self.is_fault(context) {
@@ -114,7 +114,8 @@ impl Tracker<'_> {
     fn scripts<'s>(&'s self, context: &'s Context<'_>) -> impl Iterator<Item = (usize, &'s Script)> {
         let nodes = context.members.iter().enumerate();
         nodes.filter_map(|(index, member)| {
-            Some((index, member.node?.scripts.iter().find(|script| script.name == self.name)?))
+            let is_it = |script: &&Script| script.kind == self.kind && script.name == self.name;
+            Some((index, member.node?.scripts.iter().find(is_it)?))
         })
     }
 
@@ -174,8 +175,16 @@ impl Tracker<'_> {
                                    own";
                     context.sources.differ(other.at, message);
                 }
-                let message = "it runs as `command_user` of [global], without a shell of its own; take it out if it looks whether a program runs that \
-                               lbctl takes the place of";
+                let message = match self.kind {
+                    Kind::Process => {
+                        "Keepalived is told by the kernel when a process ends; here it is looked for once a second, by a command that runs as \
+                         `command_user` of [global]"
+                    }
+                    Kind::Script | Kind::Interface => {
+                        "it runs as `command_user` of [global], without a shell of its own; take it out if it looks whether a program runs that \
+                         lbctl takes the place of"
+                    }
+                };
                 context.sources.advise(first.at, message);
                 entries.push(pair("command", Value::List(command.iter().map(Value::text).collect()), None));
                 pace(first, &mut entries);

@@ -60,10 +60,7 @@ pub(super) const TOP: &[Row] = &[
         "track_file, vrrp_track_file",
         "a tracker looks whether a file is there and not at the number in it: `[track.NAME]` with file = \"/run/maintenance\"",
     ),
-    lost(
-        "vrrp_track_process, track_process",
-        "a `[track.NAME]` with command = [\"/usr/bin/pgrep\", \"-x\", \"NAME\"] looks whether a program runs",
-    ),
+    converted("vrrp_track_process, track_process", "`[track.NAME]`, or nothing", "see below"),
     lost(
         "bfd_instance",
         "there is no BFD; the loss of a node is noticed after three advertisements, which may be 10 ms apart",
@@ -252,8 +249,8 @@ pub(super) const INSTANCE: &[Row] = &[
     ),
     converted(
         "track_process",
-        "nothing",
-        "HAProxy is known from inside; for another one a command with pgrep -x",
+        "`[track.NAME]`, or nothing",
+        "HAProxy goes: the proxy is known from inside. Another one is `command = [\"/usr/bin/pgrep\", \"-x\", \"named\"]`, once a second",
     ),
     lost(
         "track_bfd",
@@ -337,6 +334,22 @@ pub(super) const SCRIPT: &[Row] = &[
     ),
     needless("user", "commands run as `command_user` of [global], which is never root"),
     needless("init_fail", "a node counts as ready once its first checks are done"),
+];
+
+/// What stands in a `vrrp_track_process`.
+pub(super) const PROCESS: &[Row] = &[
+    converted(
+        "process",
+        "see `track_process`",
+        "by the words that started it, where there are several or the name is longer than 15",
+    ),
+    converted("quorum", "a count in its `command`", ""),
+    converted("delay, terminate_delay", "`fall`, once a second", ""),
+    converted("full_command", "the whole command line counts", ""),
+    converted("weight", "a degradation; without one a fault", "as in a `vrrp_script`"),
+    needless("fork_delay", "a process counts as soon as it is seen"),
+    needless("param_match", "what the process was started with counts from the first word on"),
+    lost("quorum_max", "too many processes are no failure here; write a command that says so"),
 ];
 
 /// The names of a table.
