@@ -5,6 +5,7 @@ use std::time::Duration;
 use lb_vrrp::{Family, State};
 
 use super::{
+    Guard,
     lan::Link,
     node::Pause,
     world::{Broken, World},
@@ -127,8 +128,8 @@ impl World {
         let interval = self.nodes[index].interval();
         let duration = self.random.between(interval / 10, 12 * interval).as_nanos() as u64;
         let pause = match self.random.range(0, 1000) {
-            0..350 => Pause::Process,
-            350..700 => Pause::Speaker,
+            0..350 if self.guard == Guard::Takes => Pause::Speaker,
+            0..700 => Pause::Process,
             _ => Pause::Machine,
         };
         self.pause(index, pause, duration);

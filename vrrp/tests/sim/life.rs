@@ -5,6 +5,7 @@ use std::time::Duration;
 use lb_vrrp::{Group, MemberId, Moment, authentication::Receiver, group::Start};
 
 use super::{
+    Guard,
     node::Pause,
     tracker::Tracker,
     world::{Broken, Event, MILLISECOND, World},
@@ -110,13 +111,13 @@ impl World {
         let incarnation = self.nodes[index].incarnation;
         let after = self.random.range(MILLISECOND, 40 * MILLISECOND);
         self.schedule(after, Event::SpeakerBack { node: index, incarnation, was_active });
-        if was_active {
-            self.guard(index);
+        if was_active && self.guard == Guard::Takes {
+            self.guard_watches(index);
         }
     }
 
     /// The daemon takes the addresses away when nobody has advertised for 2.5 intervals.
-    fn guard(&mut self, index: usize) {
+    fn guard_watches(&mut self, index: usize) {
         let node = &self.nodes[index];
         let Some(last) = node.last_sent else { return };
         let due = node.world(last + node.interval() * 5 / 2).max(self.now) - self.now;
@@ -161,7 +162,7 @@ impl World {
         node.pauses += 1;
         let number = node.pauses;
         if pause == Pause::Speaker && node.is_active() {
-            self.guard(index);
+            self.guard_watches(index);
         }
         let pause = number;
         self.schedule(duration, Event::Resume { node: index, pause });

@@ -10,6 +10,7 @@ use std::{
 use lb_vrrp::{Family, MemberId, Moment, VirtualAddress};
 
 use super::{
+    Guard,
     kernel::LEASE_TICK,
     lan::{Lan, Link},
     node::{Input, Node},
@@ -98,6 +99,7 @@ pub(crate) struct World {
     /// Which node the client sends the first address to.
     pub(crate) client: Option<usize>,
     pub(crate) promises: Promises,
+    pub(crate) guard: Guard,
     pub(crate) transitions: u64,
     /// Advertisements that a node by unicast did not look at, or that were not signed as they had to be.
     pub(crate) strangers: u64,
@@ -117,6 +119,7 @@ impl World {
             promises: Promises::new(nodes.len()),
             nodes,
             client: None,
+            guard: Guard::Takes,
             transitions: 0,
             strangers: 0,
             first_address,
