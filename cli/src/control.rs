@@ -50,8 +50,8 @@ pub use orders::{
 };
 pub use reload::{Change, How, ReloadReport, ReloadRequest, lines};
 pub use statistics::{
-    BackendStatistics, Compressed, FrontendStatistics, Histogram, Level, Outage, PerSecond, ServerStatistics,
-    StepTimes, Steps, Traffic,
+    BackendStatistics, Compressed, FrontendStatistics, Handshakes, Histogram, Level, Outage, PerSecond,
+    ServerStatistics, StepTimes, Steps, Traffic,
 };
 pub use status::{
     Backend, Bind, Certificate, Check, FileReport, Frontend, Group, GroupNode, Log, LogProblem, NameProblem,

@@ -25,7 +25,7 @@ pub use self::{
     compression::CompressionCounters,
     histogram::{BOUNDS, CLASSES, Histogram},
     steps::StepCounters,
-    traffic::{BackendCounters, BackendTotals, ServerCounters},
+    traffic::{BackendCounters, BackendTotals, ServerCounters, TlsCounters},
 };
 use crate::config::{Backend, Config};
 

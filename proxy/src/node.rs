@@ -347,7 +347,7 @@ impl Drop for Grant {
     }
 }
 
-/// For the servers with TLS. One that an earlier generation has as well goes on, with its sessions.
+/// For the servers with TLS. Sessions of one that an earlier generation has as well go on.
 fn connectors(
     backend: &Backend,
     before: Lineage<'_>,
@@ -358,8 +358,7 @@ fn connectors(
         let (tls, host) = (tls(server)?, server.address.host());
         let known = before.server(&backend.name, &server.name);
         let known = known.and_then(|(node, id, at)| of(&node.backends[id.0])[at].as_ref());
-        let known = known.filter(|known| known.is_of(tls, host)).cloned();
-        Some(known.unwrap_or_else(|| Arc::new(Connector::new(tls, host))))
+        Some(Arc::new(Connector::new(tls, host, known.map(|known| &**known))))
     };
     backend.servers.iter().map(one).collect()
 }

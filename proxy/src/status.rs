@@ -11,7 +11,7 @@ pub use check::{CheckCode, CheckReport};
 pub(crate) use collect::collect;
 pub(crate) use sample::{sample, tell_held_back};
 pub use steps::{Histogram, StepTimes, Steps};
-pub use traffic::{Compressed, Level, Outage, PerSecond, ServerHistory, Traffic};
+pub use traffic::{Compressed, Handshakes, Level, Outage, PerSecond, ServerHistory, Traffic};
 
 use std::{
     net::SocketAddr,

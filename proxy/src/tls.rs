@@ -32,7 +32,7 @@ pub use self::{
     peer_name::PeerName,
     secured::SecuredStream,
     self_signed::SelfSigned,
-    servers::Trusted,
+    servers::{ServerContent, ServerFiles, Trusted},
     session::{CIPHERS, CIPHERSUITES, Session},
     x509::{X509, X509Error},
 };

@@ -110,8 +110,22 @@ pub struct Traffic {
     pub denied_requests: u64,
     /// Exchanges that the client ended.
     pub client_aborts: u64,
+    /// Handshakes of TLS with servers.
+    pub tls: Handshakes,
     /// How long exchanges took that got a response (tcp: a connection to a server); `None` where no frontend has statistics.
     pub times: Option<StepTimes>,
+}
+
+/// Of TLS with servers, without those of checks.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(default)]
+pub struct Handshakes {
+    /// That were completed.
+    pub completed: u64,
+    /// Of these, those that went on from an earlier session.
+    pub resumed: u64,
+    /// That failed or took too long.
+    pub failed: u64,
 }
 
 /// How long the steps of exchanges took.

@@ -509,6 +509,9 @@ pub struct Backend {
     /// Most answers of the last ten seconds were not its servers'.
     #[serde(default)]
     pub unanswered: Option<Unanswered>,
+    /// What its servers are shown that ask.
+    #[serde(default)]
+    pub certificates: Vec<Certificate>,
     /// The rest of what HAProxy's statistics tell.
     #[serde(default)]
     pub statistics: BackendStatistics,

@@ -4,19 +4,28 @@
 //! Nothing else of the configuration is read: whoever edits it decides when it comes into force. Files that are being written
 //! are left alone until they have stayed the same from one look to the next.
 
+mod files;
+mod servers;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
-    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
-use lb_proxy::{config::Tls, file, tls::Shown};
+use lb_proxy::{
+    config::{Tls, TlsFiles},
+    file,
+    tls::{self, Shown},
+};
 use lb_vrrp::Moment;
 use tokio::task::spawn_blocking;
 
+use self::{
+    files::{Files, stamps},
+    servers::Servers,
+};
 use super::{Daemon, wake};
 use crate::{
     config::{
@@ -24,7 +33,7 @@ use crate::{
         certificates::{self, Found, Unstapled, read},
         self_signed,
     },
-    control::{Certificate, Frontend, Problem, Timestamp},
+    control::{Certificate, Frontend, Problem, Status, Timestamp},
 };
 
 /// Between two looks.
@@ -38,20 +47,13 @@ const SOON: Duration = DAY.saturating_mul(30);
 /// So long before its end status has a problem.
 const VERY_SOON: Duration = DAY.saturating_mul(7);
 
-/// A file that is never the same at two looks is told of after so many.
-const RESTLESS: u32 = 12;
-
-/// What tells whether a file is still the same: when it or its rights were changed, how long it is, and which one it is.
-type Stamp = Option<(i64, i64, u64, u64)>;
-
-type Stamps = BTreeMap<PathBuf, Stamp>;
-
 /// All certificates of the configuration in force.
 #[derive(Debug, Default)]
 pub(super) struct Certificates {
     next: Option<Moment>,
     is_looking: bool,
     watched: Vec<Watched>,
+    servers: Vec<Servers>,
     /// Certificates by file and end, and how near that was when it was last told.
     told: BTreeMap<(String, Timestamp), Nearness>,
 }
@@ -61,17 +63,15 @@ pub(super) struct Certificates {
 pub(super) struct Watched {
     frontend: String,
     tls: Arc<Tls>,
-    /// At the last look.
-    seen: Stamps,
-    /// When they were last read.
-    read: Stamps,
-    /// Looks in a row at which some file was another one than at the look before.
-    restless: u32,
+    files: Files,
     /// Since when they can't be, and why.
     wrong: Option<(Timestamp, String)>,
     /// Since when a response of OCSP is not shown, and why.
     unstapled: Option<(Timestamp, String)>,
 }
+
+/// What was looked at: of listeners, and of servers.
+pub(super) type Seen = (Vec<Watched>, Vec<Servers>);
 
 /// How near an end is.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -136,7 +136,7 @@ impl Certificates {
                 ),
             })
         });
-        not_renewed.chain(unstapled)
+        not_renewed.chain(unstapled).chain(self.servers.iter().filter_map(Servers::problem))
     }
 
     /// What the log is to be told of ends that have come nearer. Of a certificate that is seen for the first time the
@@ -144,13 +144,15 @@ impl Certificates {
     fn nearer(&mut self, config: &Config, now: Timestamp) -> Vec<String> {
         let mut lines = Vec::new();
         let mut told = BTreeMap::new();
-        for frontend in &config.proxy.frontends {
-            for certificate in of_frontend(frontend) {
+        let frontends = config.proxy.frontends.iter().map(|one| (frontend(&one.name), of_frontend(one)));
+        let backends = config.proxy.backends.iter().map(|one| (backend(&one.name), of_backend(one)));
+        for (whose, certificates) in frontends.chain(backends) {
+            for certificate in certificates {
                 let nearness = Nearness::of(certificate.not_after, now);
                 let key = (certificate.file.clone(), certificate.not_after);
                 let before = self.told.get(&key).copied().unwrap_or(nearness);
                 if told.insert(key, nearness.max(before)).is_none() && nearness > before {
-                    lines.push(sentence(&frontend.name, &certificate, now));
+                    lines.push(sentence(&whose, &certificate, now));
                 }
             }
         }
@@ -165,9 +167,7 @@ impl Watched {
         Self {
             frontend: frontend.to_owned(),
             tls: Arc::clone(tls),
-            seen: Stamps::new(),
-            read: Stamps::new(),
-            restless: 0,
+            files: Files::default(),
             wrong: None,
             unstapled: None,
         }
@@ -175,25 +175,9 @@ impl Watched {
 
     /// May take its time: for a thread that may wait.
     fn look(mut self, folder: &Path, now: SystemTime) -> Self {
-        let before = std::mem::replace(&mut self.seen, stamps(&self.tls, folder));
-        // Each by itself: one that somebody writes to all day keeps no other from being read.
-        let paths = self.seen.keys().chain(before.keys());
-        let moving: BTreeSet<PathBuf> =
-            paths.filter(|path| before.get(*path) != self.seen.get(*path)).cloned().collect();
-        let has_calmed = moving.is_empty() && self.restless >= RESTLESS;
-        self.restless = if moving.is_empty() { 0 } else { self.restless + 1 };
-        let settled = |stamps: &Stamps| -> Stamps {
-            stamps
-                .iter()
-                .filter(|(path, _)| !moving.contains(*path))
-                .map(|(path, stamp)| (path.clone(), *stamp))
-                .collect()
-        };
-        let (new, old) = (settled(&self.seen), settled(&self.read));
-        if new != old || self.restless == RESTLESS || has_calmed || self.is_stapled_too_long(now) {
+        let is_due = self.is_stapled_too_long(now);
+        if let Some(moving) = self.files.look(stamps(names(&self.tls, folder), folder), is_due) {
             self.renew(folder, &moving, now);
-            let rest = self.read.iter().filter(|(path, _)| moving.contains(*path));
-            self.read = rest.map(|(path, stamp)| (path.clone(), *stamp)).chain(new).collect();
         }
         self
     }
@@ -237,14 +221,7 @@ impl Watched {
             all.extend(known(&one.certificate).map(|shown| (one.entry, shown)));
             wrong.push(format!("{} {}", one.file.escape_debug(), one.why));
         }
-        if self.restless >= RESTLESS {
-            wrong.extend(moving.first().map(|path| {
-                format!(
-                    "{} is another one each time, so it is not read",
-                    path.display().to_string().escape_debug()
-                )
-            }));
-        }
+        wrong.extend(self.files.restless(moving));
         wrong.extend(self.renew_authorities(folder, moving));
         self.tell(wrong);
         self.tell_of_unstapled(&found.unstapled);
@@ -351,26 +328,31 @@ impl Daemon {
         for line in self.certificates.nearer(&self.config, Timestamp::now()) {
             tracing::warn!("{line}");
         }
-        let watched = self.certificates.of(&self.config);
-        if watched.is_empty() {
-            self.certificates.watched = watched;
+        let looked = (self.certificates.of(&self.config), self.certificates.of_servers(&self.config));
+        if looked.0.is_empty() && looked.1.is_empty() {
+            self.handle_certificates(looked);
             return;
         }
         self.certificates.is_looking = true;
         let folder = self.file.parent().unwrap_or(Path::new("")).to_owned();
         let steps = self.steps_in.clone();
         self.tasks.spawn(async move {
-            let known = watched.clone();
+            let known = looked.clone();
             let looked = spawn_blocking(move || {
-                watched.into_iter().map(|one| one.look(&folder, SystemTime::now())).collect()
+                let (listeners, servers) = looked;
+                let now = SystemTime::now();
+                (
+                    listeners.into_iter().map(|one| one.look(&folder, now)).collect(),
+                    servers.into_iter().map(|one| one.look(&folder, now)).collect(),
+                )
             });
             let _ = steps.send(wake::Step::Certificates(looked.await.unwrap_or(known)));
         });
     }
 
-    pub(super) fn handle_certificates(&mut self, looked: Vec<Watched>) {
+    pub(super) fn handle_certificates(&mut self, (listeners, servers): Seen) {
         self.certificates.is_looking = false;
-        self.certificates.watched = looked;
+        (self.certificates.watched, self.certificates.servers) = (listeners, servers);
     }
 }
 
@@ -379,22 +361,46 @@ pub(super) fn of_frontend(frontend: &lb_proxy::config::Frontend) -> Vec<Certific
     let mut all: Vec<Certificate> = Vec::new();
     for tls in frontend.tls.values() {
         for shown in tls.certificates.load().all() {
-            let facts = shown.certificate.facts();
-            let moment = |at: SystemTime| Timestamp::from(at);
-            let one = Certificate {
-                file: shown.file.clone(),
-                names: shown.names().to_vec(),
-                not_before: moment(facts.not_before),
-                not_after: moment(facts.not_after),
-                sha256: facts.fingerprint(),
-                stapled_until: shown.certificate.ocsp().map(|ocsp| moment(ocsp.next_update)),
-            };
-            if !all.contains(&one) {
-                all.push(one);
-            }
+            add(&mut all, &shown.file, shown.names(), &shown.certificate);
         }
     }
     all
+}
+
+/// What a backend's servers are shown, each once.
+pub(super) fn of_backend(backend: &lb_proxy::config::Backend) -> Vec<Certificate> {
+    let mut all: Vec<Certificate> = Vec::new();
+    let of_servers = backend.servers.iter().flat_map(|server| [&server.tls, &server.check_tls]);
+    for tls in of_servers.flatten() {
+        if let (Some(files), Some(shown)) = (&tls.file, &tls.content.load().certificate) {
+            add(&mut all, &files.certificate, &shown.facts().names, shown);
+        }
+    }
+    all
+}
+
+fn add(all: &mut Vec<Certificate>, file: &str, names: &[String], certificate: &tls::Certificate) {
+    let facts = certificate.facts();
+    let moment = |at: SystemTime| Timestamp::from(at);
+    let one = Certificate {
+        file: file.to_owned(),
+        names: names.to_vec(),
+        not_before: moment(facts.not_before),
+        not_after: moment(facts.not_after),
+        sha256: facts.fingerprint(),
+        stapled_until: certificate.ocsp().map(|ocsp| moment(ocsp.next_update)),
+    };
+    if !all.contains(&one) {
+        all.push(one);
+    }
+}
+
+fn frontend(name: &str) -> String {
+    format!("frontend {name}")
+}
+
+fn backend(name: &str) -> String {
+    format!("backend {name}")
 }
 
 /// One that nobody can verify is compared with this line.
@@ -420,18 +426,18 @@ pub(super) fn made(frontends: &[Frontend]) -> impl Iterator<Item = String> {
 }
 
 /// Certificates that end within a week, or have.
-pub(super) fn expiring(frontends: &[Frontend], now: Timestamp) -> impl Iterator<Item = Problem> {
-    near(frontends, now, Nearness::VerySoon..=Nearness::Over).map(move |(frontend, certificate)| {
-        let (what, clients) = if certificate.not_after <= now {
-            ("has expired", "clients refuse it")
+pub(super) fn expiring(status: &Status) -> impl Iterator<Item = Problem> {
+    near(status, Nearness::VerySoon..=Nearness::Over).map(|(whose, who, certificate)| {
+        let (what, then) = if certificate.not_after <= status.at {
+            ("has expired", "refuse it")
         } else {
-            ("expires", "clients refuse it from then on")
+            ("expires", "refuse it from then on")
         };
         Problem {
-            what: format!("{} of frontend {} {what}", certificate.file, frontend.name),
+            what: format!("{} of {whose} {what}", certificate.file),
             since: None,
             look_at: format!(
-                "on {}: {clients}. Renew it; lbctl reads the new file by itself.",
+                "on {}: {who} {then}. Renew it; lbctl reads the new file by itself.",
                 date(certificate.not_after)
             ),
         }
@@ -439,28 +445,33 @@ pub(super) fn expiring(frontends: &[Frontend], now: Timestamp) -> impl Iterator<
 }
 
 /// Those that end within a month, but for the former.
-pub(super) fn notes(frontends: &[Frontend], now: Timestamp) -> impl Iterator<Item = String> {
-    near(frontends, now, Nearness::Soon..=Nearness::Soon)
-        .map(move |(frontend, certificate)| sentence(&frontend.name, certificate, now))
+pub(super) fn notes(status: &Status) -> impl Iterator<Item = String> {
+    near(status, Nearness::Soon..=Nearness::Soon)
+        .map(|(whose, _, certificate)| sentence(&whose, certificate, status.at))
 }
 
+/// With whose they are, and who is shown them.
 fn near(
-    frontends: &[Frontend],
-    now: Timestamp,
+    status: &Status,
     how: std::ops::RangeInclusive<Nearness>,
-) -> impl Iterator<Item = (&Frontend, &Certificate)> {
-    let all =
-        frontends.iter().flat_map(|one| one.certificates.iter().map(move |certificate| (one, certificate)));
-    all.filter(move |(_, certificate)| how.contains(&Nearness::of(certificate.not_after, now)))
+) -> impl Iterator<Item = (String, &'static str, &Certificate)> {
+    let frontends = status.frontends.iter().flat_map(|one| {
+        one.certificates.iter().map(|certificate| (frontend(&one.name), "clients", certificate))
+    });
+    let backends = status.backends.iter().flat_map(|one| {
+        one.certificates.iter().map(|certificate| (backend(&one.name), "servers", certificate))
+    });
+    let all = frontends.chain(backends);
+    all.filter(move |(_, _, certificate)| how.contains(&Nearness::of(certificate.not_after, status.at)))
 }
 
-fn sentence(frontend: &str, certificate: &Certificate, now: Timestamp) -> String {
+fn sentence(whose: &str, certificate: &Certificate, now: Timestamp) -> String {
     let (file, end) = (&certificate.file, date(certificate.not_after));
     match certificate.not_after.saturating_since(now) {
-        left if left.is_zero() => format!("{file} of frontend {frontend} has expired on {end}"),
+        left if left.is_zero() => format!("{file} of {whose} has expired on {end}"),
         left => {
             let days = left.as_secs() / DAY.as_secs();
-            format!("{file} of frontend {frontend} expires on {end}, in {days} days")
+            format!("{file} of {whose} expires on {end}, in {days} days")
         }
     }
 }
@@ -470,32 +481,24 @@ fn date(at: Timestamp) -> String {
     at.to_string().chars().take(10).collect()
 }
 
-/// Of all that is read for a listener. Reads none.
-fn stamps(tls: &Tls, folder: &Path) -> Stamps {
-    let mut names = Vec::new();
-    if let Some(asked) = &tls.clients {
-        names.extend(asked.ca_files.iter().chain(&asked.crl_files).cloned());
+/// Of all that is read for a listener.
+fn names(tls: &Tls, folder: &Path) -> Vec<String> {
+    let asked = tls.clients.iter().flat_map(|asked| asked.ca_files.iter().chain(&asked.crl_files));
+    asked.cloned().chain(tls.files.iter().flat_map(|files| of_certificate(files, folder))).collect()
+}
+
+/// Where a certificate, its key and what is beside it may be.
+fn of_certificate(files: &TlsFiles, folder: &Path) -> Vec<String> {
+    let mut names: Vec<_> = files.key.iter().cloned().collect();
+    let name = &files.certificate;
+    let inside = file::list(&folder.join(name)).unwrap_or_default();
+    let inside = certificates::among(inside).map(|inner| format!("{}/{inner}", name.trim_end_matches('/')));
+    for name in inside.chain(certificates::kinds(name)).chain([name.clone()]) {
+        names.extend(certificates::keys(&name));
+        names.push(certificates::ocsp(&name));
+        names.push(name);
     }
-    for files in &tls.files {
-        names.extend(files.key.clone());
-        let name = &files.certificate;
-        let inside = file::list(&folder.join(name)).unwrap_or_default();
-        let inside =
-            certificates::among(inside).map(|inner| format!("{}/{inner}", name.trim_end_matches('/')));
-        for name in inside.chain(certificates::kinds(name)).chain([name.clone()]) {
-            names.extend(certificates::keys(&name));
-            names.push(certificates::ocsp(&name));
-            names.push(name);
-        }
-    }
-    let stamp = |name: String| {
-        let path = folder.join(name);
-        // A folder is what is in it.
-        let found = fs::metadata(&path).ok().filter(|found| !found.is_dir());
-        let stamp = found.map(|found| (found.ctime(), found.ctime_nsec(), found.size(), found.ino()));
-        (path, stamp)
-    };
-    names.into_iter().map(stamp).collect()
+    names
 }
 
 #[cfg(test)]

@@ -117,7 +117,7 @@ pub(super) fn find(facts: &Facts<'_>, status: &Status) -> Vec<Problem> {
     }
     problems.extend(backends::of(&status.backends, status.at));
     problems.extend(status.logs.iter().filter_map(log));
-    problems.extend(certificates::expiring(&status.frontends, status.at));
+    problems.extend(certificates::expiring(status));
     problems
 }
 

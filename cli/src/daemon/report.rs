@@ -121,7 +121,7 @@ pub(super) fn status(facts: &Facts<'_>) -> Status {
     status.notes.extend(ordered.map(|one| one.sentence(status.at)).collect::<Vec<_>>());
     status.notes.extend(facts.groups.iter().filter_map(|group| problems::forged(facts, group)));
     status.notes.extend(certificates::made(&status.frontends).collect::<Vec<_>>());
-    status.notes.extend(certificates::notes(&status.frontends, status.at).collect::<Vec<_>>());
+    status.notes.extend(certificates::notes(&status).collect::<Vec<_>>());
     status.problems = problems::find(facts, &status);
     status
 }
@@ -459,6 +459,7 @@ fn backend(config: &Config, found: &proxy::BackendStatus) -> Backend {
             since: found.since.into(),
             reason: found.reason.clone(),
         }),
+        certificates: of.map(certificates::of_backend).unwrap_or_default(),
         statistics: statistics::backend(found),
     }
 }

@@ -11,7 +11,7 @@ use tokio::{
 
 use super::{
     Daemon,
-    certificates::Watched,
+    certificates::Seen,
     clock,
     control::Command,
     draining::Drained,
@@ -42,7 +42,7 @@ pub(super) enum Step {
     /// The data plane was told which node this is, or can't be.
     Told { error: Option<String> },
     /// The files of certificates were looked at.
-    Certificates(Vec<Watched>),
+    Certificates(Seen),
     /// Of a reload.
     Reload(reload::Step),
     /// Of an upgrade.

@@ -24,6 +24,9 @@ pub(super) fn write(text: &mut Text, status: &Status, process: &Process) {
 
 fn process(text: &mut Text, status: &Status, process: &Process) {
     let sum = |of: fn(&Frontend) -> u64| status.frontends.iter().map(of).sum::<u64>() as f64;
+    let event =
+        |name: &str| status.frontends.iter().filter_map(|one| one.counters.get(name)).sum::<u64>() as f64;
+    let (shaken, resumed) = (event("tls_handshakes_total"), event("tls_resumptions_total"));
     let mut gauge = |name: &str, help: &str, value: Option<f64>| {
         text.gauge(&format!("haproxy_process_{name}"), help, value);
     };
@@ -44,6 +47,12 @@ fn process(text: &mut Text, status: &Status, process: &Process) {
     gauge("stopping", "1 while it stops.", Some(f64::from(u8::from(is_stopping))));
     let bound = |one: &Frontend| one.binds.iter().filter(|bind| bind.error.is_none()).count() as u64;
     gauge("listeners", "Addresses that it listens at.", Some(sum(bound)));
+    let reuse = if shaken > 0.0 { (100.0 * resumed / shaken).floor() } else { 0.0 };
+    gauge(
+        "frontend_ssl_reuse",
+        "Percent of the handshakes with clients that went on from a session.",
+        Some(reuse),
+    );
     gauge("start_time_seconds", "When it started, since 1970.", Some(status.started.unix_seconds().floor()));
     let mut counter = |name: &str, help: &str, value: f64| {
         text.counter(&format!("haproxy_process_{name}"), help, value);
@@ -51,6 +60,14 @@ fn process(text: &mut Text, status: &Status, process: &Process) {
     counter("connections_total", "Connections of clients.", sum(|one| one.connections_total));
     let requests = |one: &Frontend| if one.mode == "http" { one.requests_total } else { 0 };
     counter("requests_total", "Requests.", sum(requests));
+    let of_servers = status.backends.iter().map(|one| one.statistics.traffic.tls);
+    let to_servers: u64 = of_servers.map(|tls| tls.completed + tls.failed).sum();
+    let of_clients = shaken + event("tls_handshake_failures_total");
+    counter(
+        "ssl_connections_total",
+        "Handshakes of TLS with clients and servers.",
+        of_clients + to_servers as f64,
+    );
     let lost = status.logs.iter().map(|log| log.lost_total).sum::<u64>();
     counter("dropped_logs_total", "Lines of logs that were lost.", lost as f64);
     counter("bytes_out_total", "Bytes to clients.", sum(|one| one.bytes_out));

@@ -19,15 +19,17 @@ use crate::{
 fn whole() -> Status {
     let mut web = frontend("web");
     web.counters = Event::ALL.iter().map(|event| (event.name().to_owned(), 1)).collect();
-    web.certificates = vec![Certificate {
-        file: "site.pem".to_owned(),
+    let certificate = |file: &str| Certificate {
+        file: file.to_owned(),
         names: vec!["www.example.com".to_owned()],
         not_before: time("2026-09-01T00:00:00Z"),
         not_after: time("2026-12-01T00:00:00Z"),
         sha256: String::new(),
         stapled_until: None,
-    }];
+    };
+    web.certificates = vec![certificate("site.pem")];
     let mut app = backend("app", vec![server("web1"), server("web2")]);
+    app.certificates = vec![certificate("lb.pem")];
     app.servers[1].state = ServerState::Maintenance;
     app.statistics.totals = Some(histogram());
     let mut found = status(vec![web], vec![app]);

@@ -3,8 +3,8 @@
 use super::*;
 use crate::control::{
     Backend, BackendStatistics, Bind, Check, Compressed, FileReport, Frontend, FrontendStatistics, Group,
-    GroupNode, Level, Outage, PerSecond, Phase, Problem, Ready, Server, ServerState, ServerStatistics,
-    Status, StepTimes, Steps, Timestamp, Traffic, Vip,
+    GroupNode, Handshakes, Level, Outage, PerSecond, Phase, Problem, Ready, Server, ServerState,
+    ServerStatistics, Status, StepTimes, Steps, Timestamp, Traffic, Vip,
 };
 
 pub(crate) fn time(text: &str) -> Timestamp {
@@ -59,6 +59,7 @@ pub(crate) fn server(name: &str) -> Server {
                 denied_responses: 14,
                 denied_requests: 0,
                 client_aborts: 12,
+                tls: Handshakes { completed: 15, resumed: 13, failed: 2 },
                 times: Some(StepTimes {
                     average: Steps { queue: 1, connect: 2, response: 30, total: 40 },
                     longest: Steps { queue: 101, connect: 102, response: 1_030, total: 1_040 },
@@ -112,6 +113,7 @@ pub(crate) fn frontend(name: &str) -> Frontend {
 
 pub(crate) fn backend(name: &str, servers: Vec<Server>) -> Backend {
     Backend {
+        certificates: Vec::new(),
         name: name.to_owned(),
         queued: 0,
         servers,

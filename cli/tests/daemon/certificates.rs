@@ -190,3 +190,62 @@ fn clients_that_ask_are_shown_what_the_authority_says_as_soon_as_its_file_is_the
         status["frontends"][0]["certificates"][0]["stapled_until"].to_string().starts_with("\"2125-")
     });
 }
+
+/// OpenSSL's server with this certificate and key; it ends with the test.
+struct Server(Child);
+
+impl Server {
+    fn start(address: SocketAddr, folder: &Path) -> Self {
+        fs::write(folder.join("server.pem"), SITE).expect("written");
+        let mut command = Command::new("openssl");
+        command.args(["s_server", "-www", "-accept", &address.to_string(), "-cert", "server.pem"]);
+        command.current_dir(folder).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        Self(command.spawn().expect("openssl"))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn authority_of_servers_is_renewed_when_its_file_changes_and_handshakes_are_counted() {
+    let (frontend, server) = (unused_address(), unused_address());
+    let text = file("http", frontend, server)
+        + "tls = { ca_file = \"ca.pem\", certificate = \"own.pem\", sni = \"www.example.com\" }\nretries = 0\n";
+    let daemon = Daemon::spawn_with(&text, frontend, None, |command| {
+        let path = command.get_args().nth(1).map(std::path::PathBuf::from).expect("the file");
+        fs::write(path.with_file_name("ca.pem"), SHOP).expect("written");
+        fs::write(path.with_file_name("own.pem"), SHOP).expect("written");
+    });
+    let folder = tempfile::tempdir().expect("a folder");
+    let _server = Server::start(server, folder.path());
+    let backend = |daemon: &Daemon| daemon.status_json().unwrap_or_default()["backends"][0].clone();
+    let last_check = |daemon: &Daemon| backend(daemon)["servers"][0]["last_check"].to_string();
+    daemon.wait_until("nobody is trusted", |daemon| last_check(daemon).contains("authority"));
+    let own = backend(&daemon)["certificates"][0]["names"].to_string();
+    assert_eq!(own, r#"["shop.example.com","*.shop.example.com"]"#);
+
+    let path = daemon.folder.path().join("ca.pem");
+    fs::write(&path, &SITE[..100]).expect("written");
+    let problem = |daemon: &Daemon| daemon.status_json().unwrap_or_default()["problems"].to_string();
+    daemon.wait_until("a broken one is told of", |daemon| problem(daemon).contains("ca.pem is broken"));
+    fs::write(&path, SITE).expect("written");
+    daemon.wait_until("the server is up", |daemon| backend(daemon)["servers"][0]["state"] == "up");
+    assert!(daemon.log().contains("files of TLS to servers are renewed"), "{}", daemon.log());
+    assert!(!problem(&daemon).contains("ca.pem"), "{}", problem(&daemon));
+    let handshakes = |daemon: &Daemon| {
+        let tls = &backend(daemon)["servers"][0]["statistics"]["traffic"]["tls"];
+        ["completed", "failed"].map(|key| tls[key].as_u64())
+    };
+    assert_eq!(handshakes(&daemon), [Some(0), Some(0)], "checks are not in them");
+    let mut client = std::net::TcpStream::connect(frontend).expect("connected");
+    client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").expect("sent");
+    let mut said = Vec::new();
+    client.read_to_end(&mut said).expect("read");
+    assert!(said.starts_with(b"HTTP/1.1 200 "), "{}", String::from_utf8_lossy(&said));
+    daemon.wait_until("it is counted", |daemon| handshakes(daemon) == [Some(1), Some(0)]);
+}

@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use crate::tls::{Certificate, Certificates, Clients, PeerName, Trusted};
+use crate::tls::{Certificates, Clients, PeerName, ServerFiles};
 
 /// How a listener speaks TLS.
 #[derive(Clone, Debug)]
@@ -21,11 +21,12 @@ pub struct Tls {
     pub min_version: TlsVersion,
     /// The latest.
     pub max_version: TlsVersion,
-    /// Those of TLS 1.2, the preferred one first, by OpenSSL's name ([`crate::tls::CIPHERS`]). Empty: all, and the client
-    /// chooses.
+    /// Those of TLS 1.2, the preferred one first, by OpenSSL's name ([`crate::tls::CIPHERS`]). Empty: all.
     pub ciphers: Vec<&'static str>,
     /// The same for TLS 1.3 ([`crate::tls::CIPHERSUITES`]).
     pub ciphersuites: Vec<&'static str>,
+    /// The client's order of these counts, and not ours.
+    pub prefers_client: bool,
 }
 
 /// What clients are to show.
@@ -61,18 +62,16 @@ pub struct ServerTls {
     pub ca_files: Vec<String>,
     /// Where the lists of what they have revoked are.
     pub crl_files: Vec<String>,
-    /// What is in these files; `None` where nothing is verified.
-    pub trusted: Option<Arc<Trusted>>,
     /// The name that it is told.
     pub sni: Sni,
     /// The name that its certificate has to have, if not that one (HAProxy `verifyhost`).
     pub verify_name: Option<PeerName>,
     /// Protocols that it is offered (RFC 7301), the preferred one first.
     pub alpn: Vec<Box<str>>,
-    /// What it is shown if it asks, as the configuration has it.
+    /// Where the certificate is that it is shown if it asks.
     pub file: Option<TlsFiles>,
-    /// The same, read.
-    pub certificate: Option<Certificate>,
+    /// What is in all these files.
+    pub content: Arc<ServerFiles>,
     /// Not later than [`Self::max_version`].
     pub min_version: TlsVersion,
     /// The latest.
@@ -89,12 +88,11 @@ impl Default for ServerTls {
             verify: ServerVerify::All,
             ca_files: Vec::new(),
             crl_files: Vec::new(),
-            trusted: None,
             sni: Sni::OfServer,
             verify_name: None,
             alpn: Vec::new(),
             file: None,
-            certificate: None,
+            content: Arc::default(),
             min_version: TlsVersion::Tls12,
             max_version: TlsVersion::Tls13,
             ciphers: Vec::new(),

@@ -2,7 +2,7 @@
 
 use super::{
     BackendCounters, BackendTotals, CLASSES, CompressionCounters, Counter, Event, FrontendCounters,
-    Histogram, ServerCounters, StepCounters,
+    Histogram, ServerCounters, StepCounters, TlsCounters,
 };
 
 /// The most at a time.
@@ -112,6 +112,7 @@ impl ServerCounters {
             denied_responses,
             denied_requests,
             client_aborts,
+            tls: TlsCounters { handshakes, resumptions, failures },
             steps: StepCounters { count, sums, longest, totals: Histogram { counts: totals, microseconds } },
         } = self;
         let own = [
@@ -129,6 +130,9 @@ impl ServerCounters {
             ("denied_responses", denied_responses),
             ("denied_requests", denied_requests),
             ("client_aborts", client_aborts),
+            ("tls_handshakes", handshakes),
+            ("tls_resumptions", resumptions),
+            ("tls_handshake_failures", failures),
             ("steps", count),
             ("total_us", microseconds),
         ];

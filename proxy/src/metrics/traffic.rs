@@ -71,8 +71,21 @@ pub struct ServerCounters {
     pub denied_requests: Counter,
     /// Exchanges that the client ended.
     pub client_aborts: Counter,
+    /// Of its connections.
+    pub tls: TlsCounters,
     /// How long its exchanges took.
     pub steps: StepCounters,
+}
+
+/// What a worker counts of handshakes of TLS with a server, without those of checks.
+#[derive(Debug, Default)]
+pub struct TlsCounters {
+    /// That were completed.
+    pub handshakes: Counter,
+    /// Of these, those that went on from an earlier session.
+    pub resumptions: Counter,
+    /// That failed or took too long.
+    pub failures: Counter,
 }
 
 impl Deref for BackendCounters {

@@ -48,6 +48,8 @@ pub struct Traffic {
     pub denied_requests: u64,
     /// Exchanges that the client ended.
     pub client_aborts: u64,
+    /// Handshakes of TLS with servers.
+    pub tls: Handshakes,
     /// How long exchanges took; `None` where no frontend has statistics to show it.
     pub steps: Option<StepTimes>,
 }
@@ -73,7 +75,21 @@ impl Traffic {
         self.denied_responses += counters.denied_responses.value();
         self.denied_requests += counters.denied_requests.value();
         self.client_aborts += counters.client_aborts.value();
+        self.tls.completed += counters.tls.handshakes.value();
+        self.tls.resumed += counters.tls.resumptions.value();
+        self.tls.failed += counters.tls.failures.value();
     }
+}
+
+/// Of TLS with servers, without those of checks.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Handshakes {
+    /// That were completed.
+    pub completed: u64,
+    /// Of these, those that went on from an earlier session.
+    pub resumed: u64,
+    /// That failed or took too long.
+    pub failed: u64,
 }
 
 /// What was compressed of responses.

@@ -51,8 +51,7 @@ impl Acceptor {
             certificates: Arc::clone(&tls.certificates),
             is_strict: tls.strict_sni,
         }));
-        // Who writes a list has an order in mind.
-        config.ignore_client_order = !tls.ciphers.is_empty() || !tls.ciphersuites.is_empty();
+        config.ignore_client_order = !tls.prefers_client;
         config.alpn_protocols = tls.alpn.iter().map(|protocol| protocol.name().as_bytes().to_vec()).collect();
         config.enable_secret_extraction = true;
         // Of TLS 1.2: who has no tickets shakes hands anew, since memory of sessions would be each listener's.

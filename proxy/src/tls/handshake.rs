@@ -124,7 +124,7 @@ impl Handshake {
 
     /// With a server of this name.
     pub(super) fn with_server(connector: &Connector, name: &PeerName) -> Result<Self, HandshakeError> {
-        let (config, name) = (Arc::clone(connector.config()), name.for_handshake().clone());
+        let (config, name) = (connector.config(), name.for_handshake().clone());
         let connection = UnbufferedClientConnection::new(config, name).map_err(HandshakeError::Refused)?;
         Ok(Self::of(Side::Server(Box::new(connection))))
     }

@@ -80,6 +80,10 @@ fn of_certificate(error: &CertificateError) -> Cow<'static, str> {
                 format!("its certificate is for {}, and not for {expected}", bare(presented)).into()
             }
         }
+        // The name of it stands in an error of another crate.
+        error if error.to_string().contains("CaUsedAsEndEntity") => {
+            "its certificate is that of an authority and none of a server; is it the one that signs itself, write it into `ca_file`".into()
+        }
         error => format!("its certificate can't be used: {error}").into(),
     }
 }

@@ -53,7 +53,7 @@ impl SecuredStream {
     /// # Errors
     /// Why there is no TLS with it: one clause about it.
     pub async fn to(socket: TcpStream, host: &str, tls: &Arc<ServerTls>) -> Result<Self, String> {
-        let connector = Connector::new(tls, Some(host));
+        let connector = Connector::new(tls, Some(host), None);
         let name = connector.name(socket.peer_addr().ok().map(|peer| peer.ip()));
         Self::shake_hands(socket, &connector, &name).await.map_err(|error| error.of_server())
     }
@@ -69,7 +69,7 @@ impl SecuredStream {
         connector: &Connector,
         name: &PeerName,
     ) -> Result<Self, HandshakeError> {
-        let (config, name) = (Arc::clone(connector.for_check()), name.for_handshake().clone());
+        let (config, name) = (connector.for_check(), name.for_handshake().clone());
         let connection = ClientConnection::new(config, name).map_err(HandshakeError::Refused)?;
         let mut stream = Self { socket, connection };
         let mut has_begun = false;

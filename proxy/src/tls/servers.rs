@@ -18,11 +18,61 @@ use rustls::{
 };
 
 use super::{
-    AuthorityError, PeerName, Revoked, X509,
+    AuthorityError, Certificate, PeerName, Revoked, X509,
     clients::{fingerprint, roots},
     provider,
 };
-use crate::config::ServerVerify;
+use crate::{config::ServerVerify, node::Published};
+
+/// What the files of a server's `tls` have. All configurations that have one of these go by another content as soon as it has it.
+#[derive(Debug)]
+pub struct ServerFiles(Published<ServerContent>);
+
+/// See [`ServerFiles`].
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ServerContent {
+    /// Whose certificates the server may show; `None` where nothing is verified.
+    pub trusted: Option<Arc<Trusted>>,
+    /// What it is shown if it asks.
+    pub certificate: Option<Certificate>,
+}
+
+impl ServerFiles {
+    /// Those of a server, or of several that have the same.
+    #[must_use]
+    pub fn new(content: ServerContent) -> Self {
+        Self(Published::new(content))
+    }
+
+    /// As they are now.
+    #[must_use]
+    pub fn load(&self) -> Arc<ServerContent> {
+        self.0.load()
+    }
+
+    /// Handshakes that begin from now on go by this, and no session of before goes on. Connections that are open stay. Says whether anything
+    /// is another now.
+    pub fn replace(&self, content: ServerContent) -> bool {
+        let is_other = *self.0.load() != content;
+        if is_other {
+            self.0.store(content);
+        }
+        is_other
+    }
+}
+
+impl Default for ServerFiles {
+    fn default() -> Self {
+        Self::new(ServerContent::default())
+    }
+}
+
+/// By what they have now.
+impl PartialEq for ServerFiles {
+    fn eq(&self, other: &Self) -> bool {
+        *self.load() == *other.load()
+    }
+}
 
 /// Whose certificates servers may show.
 pub struct Trusted {
@@ -53,6 +103,12 @@ impl Trusted {
         let verifier = builder.build().map_err(|error| AuthorityError::List(error.to_string()))?;
         let fingerprint = fingerprint(&[], &authorities, revoked);
         Ok(Self { verifier, authorities, fingerprint })
+    }
+
+    /// Of all that decides.
+    #[must_use]
+    pub fn fingerprint(&self) -> &[u8; 32] {
+        &self.fingerprint
     }
 
     fn judge(

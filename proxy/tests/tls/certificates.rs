@@ -37,6 +37,7 @@ pub(crate) fn several(certificates: Vec<Certificate>) -> Tls {
         files: vec![TlsFiles { certificate: "site.pem".into(), key: None, names: None }],
         certificates: Arc::new(Certificates::new(certificates.into_iter().map(shown).collect())),
         strict_sni: false,
+        prefers_client: false,
         clients: None,
         alpn: vec![Alpn::Http11, Alpn::Http10],
         min_version: TlsVersion::Tls12,

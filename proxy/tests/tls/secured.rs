@@ -9,7 +9,7 @@ use std::{
 
 use lb_proxy::{
     config::ServerTls,
-    tls::{Trusted, authorities},
+    tls::{ServerContent, ServerFiles, Trusted, authorities},
 };
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose};
 use rustls::{
@@ -58,8 +58,17 @@ impl Issuer {
 
 /// Who trusts these authorities and nobody else.
 pub(crate) fn trusting(pem: &str) -> ServerTls {
-    let trusted = Trusted::new(authorities(pem.as_bytes()).unwrap(), &[]).unwrap();
-    ServerTls { trusted: Some(Arc::new(trusted)), ..ServerTls::default() }
+    holding(ServerContent { trusted: Some(authority(pem)), certificate: None })
+}
+
+/// These authorities and nobody else.
+pub(crate) fn authority(pem: &str) -> Arc<Trusted> {
+    Arc::new(Trusted::new(authorities(pem.as_bytes()).unwrap(), &[]).unwrap())
+}
+
+/// Who has this in its files.
+pub(crate) fn holding(content: ServerContent) -> ServerTls {
+    ServerTls { content: Arc::new(ServerFiles::new(content)), ..ServerTls::default() }
 }
 
 /// A certificate with its key.

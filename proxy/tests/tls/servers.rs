@@ -12,7 +12,7 @@ use lb_proxy::{
     config::{
         Check, CheckKind, HttpCheck, Mode, ReuseMode, SequenceStep, ServerTls, ServerVerify, Sni, TlsVersion,
     },
-    tls::{Certificate, PeerName},
+    tls::{Certificate, PeerName, ServerContent, ServerFiles},
 };
 use rcgen::{CertificateParams, KeyPair, date_time_ymd};
 use rustls::{
@@ -31,7 +31,7 @@ use crate::{
         LONG, Scripted, address, config, connect, counted, counter, eventually, quick_check, read_all,
         read_head, read_n,
     },
-    secured::{Issuer, Own, Secured, read_request, trusting},
+    secured::{Issuer, Own, Secured, authority, read_request, trusting},
 };
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
@@ -317,7 +317,9 @@ async fn server_that_asks_is_shown_our_certificate() {
         let tls = named(issuer.trusted(), "app.example");
         let certificate =
             Certificate::from_pem(issuer.issues(&["lb.example"]).pem().as_bytes(), None).unwrap();
-        let shown = ServerTls { certificate: Some(certificate), ..tls.clone() };
+        let trusted = tls.content.load().trusted.clone();
+        let content = ServerContent { trusted, certificate: Some(certificate) };
+        let shown = ServerTls { content: Arc::new(ServerFiles::new(content)), ..tls.clone() };
         let proxy = Proxy::start(with(Mode::Http, &[(&server, shown)])).unwrap();
         assert_eq!(status(&proxy, "a").await, "200", "{version:?}");
         assert!(server.seen()[0].is_shown);
@@ -325,6 +327,44 @@ async fn server_that_asks_is_shown_our_certificate() {
         // In TLS 1.3 a server says so when the handshake is over for us.
         let expected = if version.version == rustls::ProtocolVersion::TLSv1_3 { "502" } else { "503" };
         assert_eq!(status(&proxy, "a").await, expected, "{version:?}");
+    }
+}
+
+#[tokio::test]
+async fn other_authorities_count_for_the_next_handshake_and_end_sessions_but_no_connection() {
+    let (issuer, other) = (Issuer::new(), Issuer::new());
+    let content = |issuer: &Issuer| ServerContent {
+        trusted: Some(authority(&pem("CERTIFICATE", &issuer.der()))),
+        certificate: None,
+    };
+    for version in VERSIONS {
+        let server = Secured::answering(issuer.issues(&["app.example"]).config(&[version]), OK);
+        let tls = named(issuer.trusted(), "app.example");
+        let files = Arc::clone(&tls.content);
+        let mut config = with(Mode::Http, &[(&server, tls)]);
+        // Each request of a connection of its own has one to the server of its own.
+        config.backends[0].options.pool.reuse = ReuseMode::Never;
+        let proxy = Proxy::start(config).unwrap();
+        let mut kept = connect(&proxy).await;
+        let ask = async |client: &mut tokio::net::TcpStream| {
+            client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+            let head = read_head(client).await.unwrap();
+            assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+            read_n(client, 2).await;
+        };
+        ask(&mut kept).await;
+        assert_eq!([status(&proxy, "a").await, status(&proxy, "a").await], ["200", "200"]);
+        assert_eq!(server.kinds(), [HandshakeKind::Full, HandshakeKind::Resumed, HandshakeKind::Resumed]);
+
+        assert!(files.replace(content(&other)));
+        assert_eq!(status(&proxy, "a").await, "503");
+        ask(&mut kept).await;
+        assert!(!files.replace(content(&other)), "nothing is another");
+        assert!(files.replace(content(&issuer)));
+        assert_eq!(status(&proxy, "a").await, "200");
+        assert_eq!(server.kinds()[3..], [HandshakeKind::Full], "{version:?}");
+        let tls = proxy.status().backends[0].servers[0].traffic.tls;
+        assert_eq!((tls.completed, tls.resumed, tls.failed), (4, 2, 1), "{version:?}");
     }
 }
 

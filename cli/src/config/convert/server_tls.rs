@@ -4,7 +4,7 @@ use std::{cell::RefCell, path::Path, sync::Arc, time::SystemTime};
 
 use lb_proxy::{
     config::{Mode, ServerTls, ServerVerify, Sni, TlsFiles},
-    tls::{Certificate, Trusted},
+    tls::{Certificate, ServerContent, ServerFiles, Trusted},
 };
 
 use super::tls::{spoken, tell_of_authorities, tell_of_dates};
@@ -18,9 +18,12 @@ use crate::config::{
 /// What HTTP is called where TLS asks (RFC 7301).
 const HTTP: [&str; 3] = ["http/1.1", "http/1.0", "h2"];
 
-/// Authorities that were read: many servers have the same.
+/// What was read: many servers have the same.
 #[derive(Debug, Default)]
-pub(super) struct Known(RefCell<Vec<Trust>>);
+pub(super) struct Known {
+    trusted: RefCell<Vec<Trust>>,
+    content: RefCell<Vec<ServerTls>>,
+}
 
 /// The files of authorities, those of lists, and what was in them.
 type Trust = (Vec<String>, Vec<String>, Arc<Trusted>);
@@ -75,21 +78,37 @@ impl Context<'_> {
             }
             _ => None,
         };
-        Some(ServerTls {
+        let content = ServerContent { trusted, certificate };
+        let mut tls = ServerTls {
             verify,
             ca_files: names(&raw.ca_files),
             crl_files: names(&raw.crl_files),
-            trusted,
             sni: raw.sni.as_ref().map_or(Sni::OfServer, |at| at.value.clone()),
             verify_name: raw.verify_name.as_ref().map(|at| at.value.clone()),
             alpn,
             file,
-            certificate,
+            content: Arc::new(ServerFiles::new(content)),
             min_version: spoken.min_version,
             max_version: spoken.max_version,
             ciphers: spoken.ciphers,
             ciphersuites: spoken.ciphersuites,
-        })
+        };
+        self.share(&mut tls);
+        Some(tls)
+    }
+
+    /// Those with the same files have them together: one look at them is enough for all.
+    fn share(&self, tls: &mut ServerTls) {
+        let is_verified = |tls: &ServerTls| tls.verify != ServerVerify::Nothing;
+        let mut known = self.known.content.borrow_mut();
+        let same = known.iter().find(|one| {
+            is_verified(one) == is_verified(tls)
+                && (&one.ca_files, &one.crl_files, &one.file) == (&tls.ca_files, &tls.crl_files, &tls.file)
+        });
+        match same {
+            Some(same) => tls.content = Arc::clone(&same.content),
+            None => known.push(tls.clone()),
+        }
     }
 
     /// In mode http HTTP is spoken, and nothing else may be agreed on.
@@ -108,7 +127,7 @@ impl Context<'_> {
     fn trusted(&self, raw: &raw::ServerTls, span: Span) -> Option<Arc<Trusted>> {
         let names = |files: &[At<String>]| files.iter().map(|at| at.value.clone()).collect::<Vec<_>>();
         let (ca_files, crl_files) = (names(&raw.ca_files), names(&raw.crl_files));
-        let known = self.known.0.borrow();
+        let known = self.known.trusted.borrow();
         if let Some((_, _, trusted)) = known.iter().find(|(ca, crl, _)| (ca, crl) == (&ca_files, &crl_files))
         {
             return Some(Arc::clone(trusted));
@@ -132,7 +151,7 @@ impl Context<'_> {
         let all: Vec<_> = read.iter().chain(&crl_files).map(String::as_str).zip(spans).collect();
         tell_of_authorities(&all, read.len(), &found, "no server is trusted", self.report);
         let trusted = Arc::new(found.made?);
-        self.known.0.borrow_mut().push((ca_files, crl_files, Arc::clone(&trusted)));
+        self.known.trusted.borrow_mut().push((ca_files, crl_files, Arc::clone(&trusted)));
         Some(trusted)
     }
 }

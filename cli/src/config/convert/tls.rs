@@ -73,6 +73,7 @@ fn convert(
         files,
         certificates: Arc::new(certificates),
         strict_sni: raw.strict_sni,
+        prefers_client: raw.prefers_client,
         clients,
         alpn,
         min_version: spoken.min_version,

@@ -31,7 +31,8 @@ pub(super) fn write(tls: &Tls) -> String {
             format!(", alpn = {}", list(protocols.iter().map(|protocol| quoted(protocol.name()))))
         }
     };
-    format!("{{ {certificates}, strict_sni = {strict}{clients}{alpn}, {spoken} }}")
+    let order = format!("prefer_client_ciphers = {}", tls.prefers_client);
+    format!("{{ {certificates}, strict_sni = {strict}{clients}{alpn}, {spoken}, {order} }}")
 }
 
 /// Files of authorities and the like, behind other keys.

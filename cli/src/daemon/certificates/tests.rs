@@ -1,4 +1,9 @@
-use super::*;
+use std::fs;
+
+use super::{
+    files::{RESTLESS, Stamps},
+    *,
+};
 use crate::config;
 
 const SITE: &str = include_str!("../../../tests/good/site.pem");
@@ -106,9 +111,9 @@ fn what_is_known_of_a_listener_goes_on_until_another_configuration_has_it() {
     let (config, one) = watched(folder.path());
     let mut certificates =
         Certificates { watched: vec![one.look(folder.path(), SystemTime::now())], ..Certificates::default() };
-    assert_eq!(certificates.of(&config)[0].seen, certificates.watched[0].seen);
+    assert_eq!(certificates.of(&config)[0].files.seen, certificates.watched[0].files.seen);
     let (again, _) = watched(folder.path());
-    assert_eq!(certificates.of(&again)[0].seen, Stamps::new());
+    assert_eq!(certificates.of(&again)[0].files.seen, Stamps::new());
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::{
 };
 
 use lb_proxy::{
-    config::{ErrorPage, Frontend},
+    config::{Backend, ErrorPage, Frontend},
     rules::{Action, Content, Respond, Rule},
     tls::Shown,
 };
@@ -174,7 +174,8 @@ fn contents(config: &Config) -> HashMap<String, Vec<Cow<'_, [u8]>>> {
     });
     let backends = config.proxy.backends.iter().map(|one| {
         let rules = one.rules.iter().chain(&one.response_rules);
-        (format!("backend {}", one.name), of_files(&one.error_pages, rules))
+        let files = of_files(&one.error_pages, rules).into_iter().chain(of_servers(one).map(Cow::Owned));
+        (format!("backend {}", one.name), files.collect())
     });
     frontends.chain(backends).collect()
 }
@@ -185,6 +186,17 @@ fn certificates(frontend: &Frontend) -> impl Iterator<Item = Vec<u8>> {
     let chain =
         |shown: &Shown| shown.certificate.key().cert.iter().map(|one| one.to_vec()).collect::<Vec<_>>();
     sets.flat_map(move |set| set.all().iter().flat_map(chain).collect::<Vec<_>>())
+}
+
+/// All that its servers' certificates are judged by, and that they are shown.
+fn of_servers(backend: &Backend) -> impl Iterator<Item = Vec<u8>> {
+    let all = backend.servers.iter().flat_map(|server| [&server.tls, &server.check_tls]).flatten();
+    all.flat_map(|tls| {
+        let content = tls.content.load();
+        let trusted = content.trusted.iter().map(|trusted| trusted.fingerprint().to_vec());
+        let shown = content.certificate.iter().flat_map(|shown| &shown.key().cert);
+        trusted.chain(shown.map(|one| one.to_vec())).collect::<Vec<_>>()
+    })
 }
 
 fn of_files<'c>(pages: &'c [ErrorPage], rules: impl Iterator<Item = &'c Rule>) -> Vec<Cow<'c, [u8]>> {
@@ -290,6 +302,28 @@ mod tests {
             changes(&old, &new),
             ["server web/192.0.2.23:80 added", "server web/192.0.2.22:80 removed"]
         );
+    }
+
+    #[test]
+    fn authority_of_servers_and_what_they_are_shown_are_contents_of_files() {
+        const SITE: &str = include_str!("../../../tests/good/site.pem");
+        const SHOP: &str = include_str!("../../../tests/good/certificates/shop.pem");
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = |name: &str| folder.path().join(name).display().to_string();
+        let tls = format!("tls = {{ ca_file = \"{}\", certificate = \"{}\" }}\n", file("ca"), file("own"));
+        let text = format!("{OLD}{}", tls).replace("[backend.app]\n", &format!("[backend.app]\n{tls}"));
+        let text = text.strip_suffix(&tls).expect("at the end, too");
+        for [first, second] in [[[SITE, SITE], [SHOP, SITE]], [[SITE, SITE], [SITE, SHOP]]] {
+            let write = |[ca, own]: [&str; 2]| {
+                std::fs::write(file("ca"), ca).expect("written");
+                std::fs::write(file("own"), own).expect("written");
+                parse(text)
+            };
+            let (old, new) = (write(first), write(second));
+            let told: Vec<_> = between(&old, &new).iter().map(ToString::to_string).collect();
+            assert_eq!(told, ["backend app changed (the contents of a file)"]);
+            assert_eq!(between(&new, &write(second)), []);
+        }
     }
 
     #[test]

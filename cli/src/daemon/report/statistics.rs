@@ -5,8 +5,8 @@ use std::time::SystemTime;
 use lb_proxy::status::{self as proxy, BackendStatus, FrontendStatus, ServerStatus};
 
 use crate::control::{
-    BackendStatistics, Compressed, FrontendStatistics, Histogram, Level, Outage, PerSecond, ServerStatistics,
-    StepTimes, Steps, Traffic,
+    BackendStatistics, Compressed, FrontendStatistics, Handshakes, Histogram, Level, Outage, PerSecond,
+    ServerStatistics, StepTimes, Steps, Traffic,
 };
 
 pub(super) fn frontend(found: &FrontendStatus) -> FrontendStatistics {
@@ -71,6 +71,7 @@ fn traffic(found: &proxy::Traffic) -> Traffic {
         denied_responses: found.denied_responses,
         denied_requests: found.denied_requests,
         client_aborts: found.client_aborts,
+        tls: handshakes(found.tls),
         times: found.steps.map(|found| StepTimes {
             average: steps(found.average),
             longest: steps(found.longest),
@@ -78,6 +79,11 @@ fn traffic(found: &proxy::Traffic) -> Traffic {
             sum: steps(found.sum),
         }),
     }
+}
+
+fn handshakes(found: proxy::Handshakes) -> Handshakes {
+    let proxy::Handshakes { completed, resumed, failed } = found;
+    Handshakes { completed, resumed, failed }
 }
 
 fn steps(found: proxy::Steps) -> Steps {

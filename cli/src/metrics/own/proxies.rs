@@ -4,8 +4,10 @@ use lb_proxy::metrics::Event;
 
 use super::{flag, number};
 use crate::{
-    control::{Backend, Check, Compressed, Frontend, Server, ServerState, StepTimes, Steps, Traffic},
-    metrics::text::{Kind, Text, seconds},
+    control::{
+        Backend, Certificate, Check, Compressed, Frontend, Server, ServerState, StepTimes, Steps, Traffic,
+    },
+    metrics::text::{Kind, Metric, Text, seconds},
 };
 
 /// A metric with one sample for each thing: its name, what it is, and its value, if there is one.
@@ -209,6 +211,21 @@ const SERVER: &[Field<Server>] = &[
     counter("lbctl_server_client_aborts_total", "Exchanges that the client ended.", |one| {
         traffic_at(one, |traffic| traffic.client_aborts)
     }),
+    counter(
+        "lbctl_server_tls_handshakes_total",
+        "Handshakes of TLS with it that were completed, without those of checks.",
+        |one| traffic_at(one, |traffic| traffic.tls.completed),
+    ),
+    counter(
+        "lbctl_server_tls_resumptions_total",
+        "Of the handshakes with it, those that went on from an earlier session.",
+        |one| traffic_at(one, |traffic| traffic.tls.resumed),
+    ),
+    counter(
+        "lbctl_server_tls_handshake_failures_total",
+        "Handshakes of TLS with it that failed or took too long; the attempt to connect has failed then.",
+        |one| traffic_at(one, |traffic| traffic.tls.failed),
+    ),
     counter("lbctl_server_denied_responses_total", "Responses that a rule refused.", |one| {
         traffic_at(one, |traffic| traffic.denied_responses)
     }),
@@ -289,10 +306,7 @@ pub(super) fn frontends(text: &mut Text, frontends: &[Frontend]) {
     let help = "When a certificate that it shows expires, in seconds since 1970.";
     let mut metric = text.metric("lbctl_frontend_certificate_expires_timestamp_seconds", Kind::Gauge, help);
     for one in frontends {
-        for certificate in &one.certificates {
-            let labels = [("frontend", &*one.name), ("file", &*certificate.file)];
-            metric.sample(&labels, certificate.not_after.unix_seconds());
-        }
+        ends(&mut metric, ("frontend", &one.name), &one.certificates);
     }
     let help = "Failed attempts to listen at an address.";
     let mut metric = text.metric("lbctl_frontend_bind_errors_total", Kind::Counter, help);
@@ -302,12 +316,23 @@ pub(super) fn frontends(text: &mut Text, frontends: &[Frontend]) {
     }
 }
 
+fn ends(metric: &mut Metric<'_>, of: (&str, &str), certificates: &[Certificate]) {
+    for certificate in certificates {
+        metric.sample(&[of, ("file", &certificate.file)], certificate.not_after.unix_seconds());
+    }
+}
+
 pub(super) fn backends(text: &mut Text, backends: &[Backend]) {
     for Field { name, kind, help, value } in BACKEND {
         let mut metric = text.metric(name, *kind, help);
         for one in backends {
             sample_if(value(one), |value| metric.sample(&[("backend", &one.name)], value));
         }
+    }
+    let help = "When a certificate that its servers are shown expires, in seconds since 1970.";
+    let mut metric = text.metric("lbctl_backend_certificate_expires_timestamp_seconds", Kind::Gauge, help);
+    for one in backends {
+        ends(&mut metric, ("backend", &one.name), &one.certificates);
     }
     let help = "Responses to clients by class.";
     let mut metric = text.metric("lbctl_backend_responses_total", Kind::Counter, help);

@@ -145,6 +145,7 @@ pub(crate) fn healthy() -> Status {
             certificates: Vec::new(),
         }],
         backends: vec![Backend {
+            certificates: Vec::new(),
             name: "app".to_owned(),
             queued: 0,
             servers: vec![server("web1", "192.0.2.21:80", 101), server("web2", "192.0.2.22:80", 111)],

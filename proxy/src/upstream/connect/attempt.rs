@@ -10,6 +10,7 @@ use crate::{
     error::{Error, Kind, Side},
     health::probe::in_words,
     http2::Trunk,
+    metrics::TlsCounters,
     proxy_protocol::introduction,
     stream,
     tls::{Connector, HandshakeError, PeerName, TlsStream},
@@ -64,9 +65,12 @@ impl Search {
             }
             Ok(Err(error)) => Err(Error::with_source(Side::Upstream, Kind::ConnectFailed, error)),
             Err(_) => match awaited.get().words() {
-                Some(awaited) => {
+                Some(words) => {
+                    if matches!(awaited.get(), Awaited::Handshake) {
+                        lease.counters().tls.failures.increment();
+                    }
                     let within = in_words(self.config().timeout.connect);
-                    let what = format!("{awaited} within {within} (timeout.connect)");
+                    let what = format!("{words} within {within} (timeout.connect)");
                     Err(Error::with_source(Side::Upstream, Kind::ConnectTimeout, io::Error::other(what)))
                 }
                 None => Err(Error::new(Side::Upstream, Kind::ConnectTimeout)),
@@ -110,7 +114,9 @@ impl Search {
         let (mut stream, speaks_http2) = match self.connector(server) {
             Some(connector) => {
                 awaited.set(Awaited::Handshake);
-                self.secure(socket, connector, name.clone(), &address).await?
+                let counters = &self.counters().of(Some(server)).tls;
+                let outcome = self.secure(socket, connector, name.clone(), &address, counters).await;
+                outcome.inspect_err(|_| counters.failures.increment())?
             }
             None => (ServerStream::Plain(socket), self.config().servers[server].http2),
         };
@@ -130,6 +136,7 @@ impl Search {
         connector: &Arc<Connector>,
         name: Option<Rc<PeerName>>,
         address: &Address,
+        counters: &TlsCounters,
     ) -> io::Result<(ServerStream, bool)> {
         let buffers = self.worker.record_buffers();
         let stream = match &name {
@@ -139,6 +146,8 @@ impl Search {
         let words = |error: HandshakeError| io::Error::other(error.of_server());
         let stream = stream.map_err(words)?;
         let session = stream.shake_hands().await.map_err(words)?;
+        counters.handshakes.increment();
+        counters.resumptions.add(session.is_resumed.into());
         Ok((ServerStream::Tls(Box::new(Secured { stream, name })), session.alpn == Some(Alpn::H2)))
     }
 

@@ -15,6 +15,7 @@ use crate::config::{
 pub(crate) struct Tls {
     pub(crate) certificates: Vec<TlsCertificate>,
     pub(crate) strict_sni: bool,
+    pub(crate) prefers_client: bool,
     pub(crate) clients: Option<TlsClients>,
     pub(crate) alpn: Option<At<Vec<Alpn>>>,
     pub(crate) spoken: Spoken,
@@ -60,6 +61,7 @@ impl Tls {
             return Some(Self {
                 certificates,
                 strict_sni: false,
+                prefers_client: false,
                 clients: None,
                 alpn: None,
                 spoken: Spoken::default(),
@@ -85,6 +87,7 @@ impl Tls {
         let tls = Self {
             certificates,
             strict_sni: fields.boolean("strict_sni").is_some_and(|strict| strict.value),
+            prefers_client: fields.boolean("prefer_client_ciphers").is_some_and(|client| client.value),
             clients: TlsClients::read(&fields),
             alpn: names(&fields, "alpn", &Alpn::ALL.map(|protocol| (protocol.name(), protocol))),
             spoken: Spoken::read(&fields),

@@ -59,6 +59,9 @@ pub(super) fn value(own: &Tls, is_http: bool, world: &World<'_>) -> Result<Value
     if tls.strict_sni {
         keys.push(("strict_sni".to_owned(), Value::Flag(true)));
     }
+    if tls.prefers_client {
+        keys.push(("prefer_client_ciphers".to_owned(), Value::Flag(true)));
+    }
     if is_http {
         // HAProxy 2.6 speaks no HTTP/2 where nothing is said of it.
         let names = if tls.alpn.is_empty() { &[Alpn::Http11.name()] } else { &*tls.alpn };

@@ -131,7 +131,7 @@ pub(super) const PARAMETERS: &[Parameter<Parameters>] = &[
     with(1, needless("tls-ticket-keys", "", "with a `secret_file` in `[cluster]` both nodes derive the keys of tickets from it")),
     with(0, missing("no-tls-tickets", "", "sessions go on with tickets alone, under keys that change every six hours")),
     with(0, needless("allow-0rtt", "", "early data is not taken: clients send it behind the handshake")),
-    with(0, needless("prefer-client-ciphers", "", "clients choose where no list is given, and the order of a list counts where one is")),
+    with(0, row("prefer-client-ciphers", "", |bind, _| { bind.tls.prefers_client = true; Ok(()) }, "`tls.prefer_client_ciphers`", "")),
     with(1, needless("quic-cc-algo, quic-socket", "", "there is no QUIC")),
     with(0, needless("quic-force-retry", "", "there is no QUIC")),
 ];

@@ -41,6 +41,7 @@ pub(in crate::import::haproxy) struct Tls {
     pub(in crate::import::haproxy) ciphers: Option<Word>,
     pub(in crate::import::haproxy) ciphersuites: Option<Word>,
     pub(in crate::import::haproxy) strict_sni: bool,
+    pub(in crate::import::haproxy) prefers_client: bool,
     /// `alpn`, in its order.
     pub(in crate::import::haproxy) alpn: Vec<&'static str>,
     /// Clients are asked for certificates, and have to have one.
@@ -60,6 +61,7 @@ impl Tls {
         tls.ciphers = tls.ciphers.or_else(|| defaults.ciphers.clone());
         tls.ciphersuites = tls.ciphersuites.or_else(|| defaults.ciphersuites.clone());
         tls.strict_sni |= defaults.strict_sni;
+        tls.prefers_client |= defaults.prefers_client;
         tls
     }
 
