@@ -4,6 +4,7 @@ mod answers;
 mod balance;
 mod check;
 mod compression;
+mod forwarded;
 mod hsts;
 mod log;
 mod options;
@@ -40,6 +41,7 @@ pub use self::{
         OwnCheck, Pace, Pattern, SequenceStep, SmtpGreeting,
     },
     compression::{Algorithm, BackendCompression, Compression, MediaRange},
+    forwarded::{Forwarded, ForwardedHeader, ForwardedName, ForwardedNode, ForwardedParameters},
     hsts::Hsts,
     log::{
         AccessLog, Capture, CapturedCookie, CapturedHeader, EventFormat, Facility, LogDestination, LogFormat,
@@ -146,6 +148,8 @@ pub struct Frontend {
     pub timeout: FrontendTimeouts,
     /// Appends an X-Forwarded-For line with the client's address.
     pub forwardfor: bool,
+    /// What servers are told in fields of requests of who has sent them. Only in mode http.
+    pub forwarded: Option<Forwarded>,
     /// What those who come over TLS are told of coming again. Only in mode http.
     pub hsts: Option<Hsts>,
     /// What is done with its clients' connections.
@@ -335,6 +339,7 @@ impl Frontend {
             maxconn: 20_000,
             timeout: FrontendTimeouts::default(),
             forwardfor: false,
+            forwarded: None,
             hsts: None,
             // Where servers speak first, a client that says nothing may be one that was not served.
             options: FrontendOptions { dontlognull: mode == Mode::Http, ..FrontendOptions::default() },

@@ -35,7 +35,7 @@ use crate::{
     listener::ListenerId,
     log::Record,
     metrics::{Event, Flow, FrontendCounters},
-    proxy_protocol::Origin,
+    proxy_protocol::{Extensions, Header, Origin},
     refusals::{Noted, Why},
     sample::{self, Facts, Variables},
     table::Refusal,
@@ -56,6 +56,8 @@ pub struct Connection<S> {
     peer: Endpoint,
     /// Where the client wanted to go, if that is not our end.
     destination: Option<Box<Endpoint>>,
+    /// What a header has said besides whose it is.
+    extensions: Option<Rc<Extensions>>,
     /// Bytes of the client so far, and to it.
     received: Cell<u64>,
     sent: Cell<u64>,
@@ -140,12 +142,13 @@ impl<S> Connection<S> {
         let entry = Registered::new(permit.worker.registry(), local, listener, false);
         let (received, sent) = (Cell::new(0), Cell::new(0));
         let (tls, record) = (OnceCell::new(), RefCell::default());
-        Self { stream, peer, destination: None, received, sent, tls, record, entry, permit }
+        let (destination, extensions) = (None, None);
+        Self { stream, peer, destination, extensions, received, sent, tls, record, entry, permit }
     }
 
     /// A stream of `connection`, as a connection of its own: the same client, the same listener, and no more of either.
     pub(crate) fn of_stream<C>(connection: &Connection<C>, stream: S) -> Self {
-        let Connection { peer, destination, tls, entry, permit, .. } = connection;
+        let Connection { peer, destination, extensions, tls, entry, permit, .. } = connection;
         let Entry { local, listener, .. } = *entry.entry;
         let worker = Rc::clone(&permit.worker);
         let entry = Registered::new(worker.registry(), local, listener, true);
@@ -154,6 +157,7 @@ impl<S> Connection<S> {
             stream,
             peer: *peer,
             destination: destination.clone(),
+            extensions: extensions.clone(),
             received: Cell::new(0),
             sent: Cell::new(0),
             tls: tls.clone(),
@@ -184,11 +188,12 @@ impl<S> Connection<S> {
     }
 
     /// A header has said whose it is.
-    pub(crate) fn set_origin(&mut self, origin: Origin) {
-        if let Origin::Client { source, destination } = origin {
+    pub(crate) fn set_origin(&mut self, header: Header) {
+        if let Origin::Client { source, destination } = header.origin {
             self.peer = source.into();
             self.destination = Some(Box::new(destination.into()));
         }
+        self.extensions = header.extensions.map(Rc::from);
     }
 
     /// Counts it as one of its client's, if the frontend limits those. Without an address it is nobody's.
@@ -360,6 +365,7 @@ impl<S> Connection<S> {
             host: &self.worker().node().host,
             now: SystemTime::now(),
             tls: self.tls(),
+            proxy_header: self.extensions.as_deref(),
             log: None,
             scratch,
         }

@@ -10,6 +10,7 @@ mod compression;
 pub(crate) mod cookie;
 mod download;
 mod exchange;
+mod forwarded;
 pub mod head;
 pub mod headers;
 mod idle;

@@ -8,27 +8,31 @@
 //! The codec is pure: [`Header::decode`] reads what a sender wrote, [`introduction::encode`] writes what a server reads.
 
 mod crc32c;
+mod extensions;
 pub mod introduction;
 mod receive;
 mod v1;
 mod v2;
 
+pub use self::extensions::{ClientTls, Extensions};
 pub(crate) use self::receive::receive;
 
 use std::net::SocketAddr;
 
 /// Bytes of the longest header that is taken. A line of version 1 has 107 at most, addresses of version 2 take 232; the rest
-/// is for what a sender adds to them (its certificate's name, a unique id), which is skipped. HAProxy's own limit is that of
+/// is for what a sender adds to them (its certificate's name, a unique id). HAProxy's own limit is that of
 /// its buffer, nginx' is this one.
 pub const LONGEST: usize = 4096;
 
 /// A header, whole.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Header {
     /// Bytes of it: the client's begin behind.
     pub length: usize,
     /// Whose connection it is.
     pub origin: Origin,
+    /// What else it says.
+    pub extensions: Option<Box<Extensions>>,
 }
 
 /// Whose connection a header introduces.

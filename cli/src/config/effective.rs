@@ -5,6 +5,7 @@ mod answers;
 mod balance;
 mod check;
 mod compression;
+mod forwarded;
 mod log;
 mod notify;
 mod options;
@@ -269,6 +270,7 @@ fn write_frontend(out: &mut String, frontend: &Frontend, config: &lb_proxy::Conf
         line(out, "timeout.http_request", time(frontend.timeout.http_request));
         line(out, "timeout.http_keep_alive", time(frontend.timeout.http_keep_alive));
         line(out, "forwardfor", frontend.forwardfor);
+        forwarded::write(out, frontend);
         hsts(out, frontend);
     }
     options::frontend(out, frontend);

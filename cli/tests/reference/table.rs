@@ -73,6 +73,7 @@ pub(super) const TABLES: &[(&str, &str)] = &[
     ("[backend.NAME] observe", "[backend.app]\nobserve = { zzzzzzzz = 1 }"),
     ("[backend.NAME] check", "[listen.web]\ncheck = { zzzzzzzz = 1 }"),
     ("[backend.NAME] pool", "[backend.app]\npool = { zzzzzzzz = 1 }"),
+    ("[frontend.NAME] forwarded", "[frontend.web]\nforwarded = { zzzzzzzz = 1 }"),
     ("[frontend.NAME] hsts", "[frontend.web]\nhsts = { zzzzzzzz = 1 }"),
     ("compression", "[frontend.web]\ncompression = { zzzzzzzz = 1 }"),
     ("compression", "[backend.app]\ncompression = { zzzzzzzz = 1 }"),
@@ -92,6 +93,8 @@ pub(super) const TABLES: &[(&str, &str)] = &[
 /// What else an example needs: keys of the same table, beside those that the book says must be given.
 const COMPANIONS: &[(&str, &str, &[&str])] = &[
     ("[cluster]", "sign_advertisements", &["secret_file = \"/etc/lbctl/secret\""]),
+    ("[frontend.NAME] forwarded", "by_port", &["by = true"]),
+    ("[frontend.NAME] forwarded", "for_port", &["for = true"]),
     ("[frontend.NAME] bind.tls", "crl_file", &["ca_file = \"clients.pem\""]),
     ("[vip.NAME]", "preempt_delay", &["preempt = \"always\""]),
     ("[vip.NAME]", "unicast_addresses", &["transport = \"unicast\""]),

@@ -53,6 +53,12 @@ pub enum ProxyExtension {
     Authority,
     /// The protocol that was agreed on there; nothing where none was.
     Alpn,
+    /// If the client speaks TLS with us, its version, and whether it has shown a certificate.
+    Ssl,
+    /// The common name of that certificate. [`Self::Ssl`] is said with it.
+    CertCn,
+    /// The cipher. [`Self::Ssl`] is said with it.
+    SslCipher,
     /// The unique id of the request. The connection is used for this request alone.
     UniqueId,
 }

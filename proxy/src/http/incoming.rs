@@ -9,6 +9,7 @@ use super::{
     body::Framing,
     compression,
     cookie::{self, CookiePolicy, Persisted},
+    forwarded,
     head::{
         Fields, Malformed, Progress,
         request::{Head, Hop, Method, Request},
@@ -178,6 +179,7 @@ pub(super) fn parse<'c, S: Stream>(
     let rules = &worker.node().rules;
     let backend = frontend.default_backend;
     let is_looked_at = frontend.unique_id.is_some()
+        || frontend.forwarded.is_some()
         || rules.concern(connection.frontend_id(), backend)
         || rules.wants_request(connection.frontend_id())
         || with_cookie(worker, backend).is_some()
@@ -226,6 +228,8 @@ pub(super) fn parse<'c, S: Stream>(
             message.set(header.as_bytes(), work)?;
         }
     }
+    let policy = frontend.forwarded.as_ref();
+    let forwarded = policy.map(|policy| forwarded::begin(policy, &facts, &mut message, work)).transpose()?;
     let before = rules.ask_who(connection.frontend_id()).then(|| session.clone());
     let mut run = Run {
         message: &mut message,
@@ -293,6 +297,9 @@ pub(super) fn parse<'c, S: Stream>(
             }
             if let Some(policy) = connection.compression(backend) {
                 coding = compression::of_request(policy, &mut message);
+            }
+            if let Some(forwarded) = forwarded {
+                forwarded.end(facts.client, &mut message, work)?;
             }
             message.encode_request(&asked, &hop(backend, client), &mut out);
             Then::Forward(backend)

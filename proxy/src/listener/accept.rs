@@ -466,8 +466,8 @@ impl Listener {
                 tokio::task::spawn_local(connection::prepare(
                     connection,
                     receive,
-                    |mut connection, origin| {
-                        connection.set_origin(origin);
+                    |mut connection, header| {
+                        connection.set_origin(header);
                         begin(connection);
                     },
                 ));

@@ -4,7 +4,11 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::{
     crc32c::crc32c,
-    v2::{ALPN, AUTHORITY, CRC32C, FIXED, LOCAL, PROXY, SIGNATURE, TCP4, TCP6, TLV, UNIQUE_ID, UNSPEC},
+    extensions::LONGEST_ID,
+    v2::{
+        ALPN, AUTHORITY, CLIENT_CERT_CONN, CLIENT_CERT_SESS, CLIENT_SSL, CRC32C, FIXED, LOCAL, PROXY,
+        SIGNATURE, SSL, SSL_CIPHER, SSL_CN, SSL_VERSION, TCP4, TCP6, TLV, UNIQUE_ID, UNSPEC,
+    },
 };
 use crate::{
     Endpoint,
@@ -25,6 +29,21 @@ pub struct Introduction {
     pub authority: Option<Box<str>>,
     /// What was agreed on to be spoken there.
     pub alpn: Option<Alpn>,
+    /// What else was agreed on there; `None` without TLS.
+    pub tls: Option<Secured>,
+}
+
+/// How a client speaks TLS with us.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Secured {
+    /// As [`Session::version`].
+    pub version: &'static str,
+    /// As [`Session::cipher`].
+    pub cipher: &'static str,
+    /// The handshake goes on from an earlier one.
+    pub is_resumed: bool,
+    /// It has shown a certificate that is good: its common name, which may be missing.
+    pub certificate: Option<Option<Box<str>>>,
 }
 
 impl Introduction {
@@ -32,12 +51,18 @@ impl Introduction {
     pub(crate) fn new(source: Endpoint, destination: Endpoint, session: Option<&Session>) -> Self {
         let authority = session.and_then(|session| session.server_name.clone());
         let alpn = session.and_then(|session| session.alpn);
-        Self { source, destination, unique_id: Vec::new(), authority, alpn }
+        let tls = session.map(|session| Secured {
+            version: session.version,
+            cipher: session.cipher,
+            is_resumed: session.is_resumed,
+            certificate: session.client.as_ref().map(|client| client.name.clone()),
+        });
+        Self { source, destination, unique_id: Vec::new(), authority, alpn, tls }
     }
 }
 
-/// Bytes of the longest unique id that is passed on, as in HAProxy.
-const LONGEST_ID: usize = 128;
+/// Bytes of the longest common name that is passed on; X.509 allows 64 characters (RFC 5280 appendix A.1).
+const LONGEST_NAME: usize = 256;
 
 /// The header by which `client` is introduced.
 #[must_use]
@@ -120,7 +145,11 @@ fn binary(
             extend(&mut header, kind, value);
         }
     }
-    // Addresses have 36 bytes, a name of DNS 253, an id 128.
+    let says_tls = [ProxyExtension::Ssl, ProxyExtension::CertCn, ProxyExtension::SslCipher];
+    if let Some(client) = client.filter(|_| says_tls.iter().any(|one| extensions.contains(one))) {
+        extend(&mut header, SSL, &secured(extensions, client.tls.as_ref()));
+    }
+    // Addresses have 36 bytes, a name of DNS 253, an id 128, a common name 256.
     let length = u16::try_from(header.len() - FIXED).unwrap_or(u16::MAX);
     header[FIXED - 2..FIXED].copy_from_slice(&length.to_be_bytes());
     if let Some(at) = sum_at {
@@ -128,6 +157,28 @@ fn binary(
         header[at..at + sum.len()].copy_from_slice(&sum);
     }
     header
+}
+
+/// How the client speaks TLS (section 2.2.6), also if it does not.
+fn secured(extensions: &[ProxyExtension], tls: Option<&Secured>) -> Vec<u8> {
+    let certificate = tls.and_then(|tls| tls.certificate.as_ref().map(|name| (tls, name)));
+    let shown = certificate
+        .map_or(0, |(tls, _)| CLIENT_CERT_SESS | if tls.is_resumed { 0 } else { CLIENT_CERT_CONN });
+    let mut value = vec![if tls.is_some() { CLIENT_SSL | shown } else { 0 }];
+    // Zero is the word for a certificate that is good. HAProxy says it of who has shown none, too.
+    value.extend(u32::from(certificate.is_none()).to_be_bytes());
+    let name = certificate.and_then(|(_, name)| name.as_deref());
+    let is_wanted = |extension| extensions.contains(&extension);
+    for (kind, text) in [
+        (SSL_VERSION, tls.map(|tls| tls.version)),
+        (SSL_CN, name.filter(|_| is_wanted(ProxyExtension::CertCn))),
+        (SSL_CIPHER, tls.map(|tls| tls.cipher).filter(|_| is_wanted(ProxyExtension::SslCipher))),
+    ] {
+        if let Some(text) = text {
+            extend(&mut value, kind, &text.as_bytes()[..text.len().min(LONGEST_NAME)]);
+        }
+    }
+    value
 }
 
 fn extend(header: &mut Vec<u8>, kind: u8, value: &[u8]) {

@@ -5,7 +5,7 @@ use std::{io, os::fd::AsRawFd, pin::pin};
 use nix::sys::socket::{MsgFlags, recv};
 use tokio::{io::Interest, net::TcpStream};
 
-use super::{Fault, Header, LONGEST, Origin};
+use super::{Fault, Header, LONGEST};
 use crate::{
     buffer::Buffer,
     connection::Connection,
@@ -56,7 +56,7 @@ impl Failure {
 
 /// Whose connection it is, as its first bytes say; `None` if that is not to be had, which is counted and said here: the
 /// connection is to be closed. `place` is that of its listener in its frontend.
-pub(crate) async fn receive<S: Stream>(connection: &Connection<S>, place: usize) -> Option<Origin> {
+pub(crate) async fn receive<S: Stream>(connection: &Connection<S>, place: usize) -> Option<Header> {
     let worker = connection.worker();
     let deadline = worker.wheel().deadline();
     let limit = connection.frontend().timeout.client_handshake;
@@ -65,7 +65,7 @@ pub(crate) async fn receive<S: Stream>(connection: &Connection<S>, place: usize)
     let failure = match read.unwrap_or(Err(Failure::Late)) {
         Ok(header) => {
             connection.received().add(header.length as u64);
-            return Some(header.origin);
+            return Some(header);
         }
         Err(failure) => failure,
     };

@@ -1,7 +1,7 @@
 use std::net::SocketAddr;
 
 use super::{
-    introduction::{Introduction, encode, encode_own},
+    introduction::{Introduction, Secured, encode, encode_own},
     *,
 };
 use crate::{
@@ -91,10 +91,14 @@ fn valid_headers_say_whose_the_connection_is() {
     ] {
         let shown = String::from_utf8_lossy(&bytes).into_owned();
         let length = bytes.len();
-        assert_eq!(Header::decode(&bytes), Ok(Some(Header { length, origin })), "{shown}");
+        let read = |bytes: &[u8]| {
+            let header = Header::decode(bytes).unwrap().unwrap();
+            (header.length, header.origin)
+        };
+        assert_eq!(read(&bytes), (length, origin), "{shown}");
         // Whatever comes behind is the client's.
         let behind = [&bytes[..], b"GET / HTTP/1.1\r\n"].concat();
-        assert_eq!(Header::decode(&behind), Ok(Some(Header { length, origin })), "{shown}");
+        assert_eq!(read(&behind), (length, origin), "{shown}");
         for part in 0..length {
             assert_eq!(Header::decode(&bytes[..part]), Ok(None), "{shown} to {part}");
         }
@@ -174,6 +178,7 @@ fn introduction(source: &str, destination: &str, unique_id: &str) -> Introductio
         unique_id: unique_id.into(),
         authority: None,
         alpn: None,
+        tls: None,
     }
 }
 
@@ -227,6 +232,92 @@ fn name_and_protocol_of_a_handshake_are_told_where_there_was_one() {
     assert_eq!(encode(&v2(&[]), &client), binary(0x21, 0x11, INET), "what is not asked for");
     let own = encode(&v2(&[Authority]), &client);
     assert_eq!(own, binary(0x21, 0x11, &[INET, b"\x02\0\x09a.example"].concat()));
+}
+
+#[test]
+fn servers_are_told_how_a_client_speaks_tls_and_whose_certificate_it_has() {
+    use ProxyExtension::{CertCn, Ssl, SslCipher, UniqueId};
+    let plain = introduction("192.0.2.7:56324", "198.51.100.1:443", "id");
+    let secured = |certificate: Option<Option<&str>>, is_resumed| {
+        let certificate = certificate.map(|name| name.map(Box::from));
+        let tls = Secured { version: "TLSv1.3", cipher: "TLS_AES_256_GCM_SHA384", is_resumed, certificate };
+        Introduction { tls: Some(tls), ..plain.clone() }
+    };
+    let all: &[_] = &[CertCn, SslCipher, Ssl];
+    for (extensions, client, expected) in [
+        // Who has shown no certificate has none that is good.
+        (all, plain.clone(), &b"\x20\0\x05\0\0\0\0\x01"[..]),
+        (&[Ssl], secured(None, false), b"\x20\0\x0f\x01\0\0\0\x01\x21\0\x07TLSv1.3"),
+        (&[Ssl], secured(Some(Some("anna")), false), b"\x20\0\x0f\x07\0\0\0\0\x21\0\x07TLSv1.3"),
+        (
+            &[CertCn],
+            secured(Some(Some("anna")), true),
+            b"\x20\0\x16\x05\0\0\0\0\x21\0\x07TLSv1.3\x22\0\x04anna",
+        ),
+        (&[CertCn], secured(Some(None), false), b"\x20\0\x0f\x07\0\0\0\0\x21\0\x07TLSv1.3"),
+        (
+            all,
+            secured(Some(Some("anna")), false),
+            b"\x20\0\x2f\x07\0\0\0\0\x21\0\x07TLSv1.3\x22\0\x04anna\x23\0\x16TLS_AES_256_GCM_SHA384",
+        ),
+    ] {
+        let header = encode(&v2(extensions), &client);
+        assert_eq!(header, binary(0x21, 0x11, &[INET, expected].concat()), "{extensions:?}");
+    }
+    // Behind the id, as in HAProxy.
+    let header = encode(&v2(&[Ssl, UniqueId]), &plain);
+    assert_eq!(header, binary(0x21, 0x11, &[INET, b"\x05\0\x02id\x20\0\x05\0\0\0\0\x01"].concat()));
+}
+
+#[test]
+fn extensions_of_a_header_are_read() {
+    let of = |extensions: &[u8]| {
+        Header::decode(&binary(0x21, 0x11, &[INET, extensions].concat()))
+            .map(|header| header.unwrap().extensions)
+    };
+    assert_eq!(of(b""), Ok(None));
+    assert_eq!(of(b"\x04\0\0\xe7\0\x02ab"), Ok(None), "what nobody knows");
+    let ssl = b"\x20\0\x2f\x07\0\0\0\0\x21\0\x07TLSv1.3\x22\0\x04anna\x23\0\x16TLS_AES_256_GCM_SHA384";
+    let read = of(&[&b"\x01\0\x02h2\x02\0\x09a.example\x05\0\x02id"[..], ssl].concat()).unwrap().unwrap();
+    let bytes = |text: &str| Some(Box::from(text.as_bytes()));
+    let tls = ClientTls {
+        is_spoken: true,
+        is_verified: true,
+        version: bytes("TLSv1.3"),
+        cipher: bytes("TLS_AES_256_GCM_SHA384"),
+        name: bytes("anna"),
+    };
+    let expected = Extensions {
+        alpn: bytes("h2"),
+        authority: bytes("a.example"),
+        unique_id: bytes("id"),
+        tls: Some(tls),
+    };
+    assert_eq!(*read, expected);
+    // Good is what was shown and is good: HAProxy has zero there also of who has shown nothing.
+    for (value, is_spoken, is_verified) in [
+        (b"\0\0\0\0\0", false, false),
+        (b"\x01\0\0\0\0", true, false),
+        (b"\x01\0\0\0\x01", true, false),
+        (b"\x03\0\0\0\0", true, true),
+        (b"\x05\0\0\0\0", true, true),
+        (b"\x07\0\0\0\x0a", true, false),
+    ] {
+        let tls = of(&[b"\x20\0\x05", &value[..]].concat()).unwrap().unwrap().tls.unwrap();
+        assert_eq!((tls.is_spoken, tls.is_verified), (is_spoken, is_verified), "{value:?}");
+    }
+    for (extensions, why) in [
+        (&[&b"\x02\x01\0"[..], &[b'a'; 256]].concat()[..], "has a name of a host of more than 255 bytes"),
+        (&[&b"\x05\0\x81"[..], &[b'a'; 129]].concat(), "has a unique id of more than 128 bytes"),
+        (b"\x20\0\x04\0\0\0\0", "has an extension about TLS that is too short"),
+        (b"\x20\0\x07\0\0\0\0\0\x21\0", "ends in the middle of an extension about TLS"),
+        (b"\x20\0\x08\0\0\0\0\0\x21\0\x01", "ends in the middle of an extension about TLS"),
+    ] {
+        assert_eq!(of(extensions), Err(Fault::Binary(why)));
+    }
+    // Nothing of a LOCAL header counts.
+    let local = binary(0x20, 0x11, &[INET, b"\x05\0\x02id"].concat());
+    assert_eq!(Header::decode(&local).unwrap().unwrap().extensions, None);
 }
 
 #[test]

@@ -25,7 +25,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Option<Header>, Fault> {
     };
     let line = within[..end].strip_suffix(b"\r").ok_or(Fault::Line("ends without CR"))?;
     let words = std::str::from_utf8(&line[SIGNATURE.len()..]).map_err(|_| Fault::Line("is no text"))?;
-    Ok(Some(Header { length: end + 1, origin: origin(words)? }))
+    Ok(Some(Header { length: end + 1, origin: origin(words)?, extensions: None }))
 }
 
 fn origin(words: &str) -> Result<Origin, Fault> {

@@ -10,7 +10,11 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use super::{Fault, Header, LONGEST, Origin, crc32c::crc32c};
+use super::{
+    Extensions, Fault, Header, LONGEST, Origin,
+    crc32c::crc32c,
+    extensions::{OPEN, entries},
+};
 
 pub(super) const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
 
@@ -39,6 +43,27 @@ pub(super) const CRC32C: u8 = 0x03;
 /// PP2_TYPE_UNIQUE_ID
 pub(super) const UNIQUE_ID: u8 = 0x05;
 
+/// PP2_TYPE_SSL
+pub(super) const SSL: u8 = 0x20;
+
+/// PP2_SUBTYPE_SSL_VERSION
+pub(super) const SSL_VERSION: u8 = 0x21;
+
+/// PP2_SUBTYPE_SSL_CN
+pub(super) const SSL_CN: u8 = 0x22;
+
+/// PP2_SUBTYPE_SSL_CIPHER
+pub(super) const SSL_CIPHER: u8 = 0x23;
+
+/// PP2_CLIENT_SSL: the client speaks TLS.
+pub(super) const CLIENT_SSL: u8 = 0x01;
+
+/// PP2_CLIENT_CERT_CONN: it has shown a certificate on this connection.
+pub(super) const CLIENT_CERT_CONN: u8 = 0x02;
+
+/// PP2_CLIENT_CERT_SESS: it has shown one in this session.
+pub(super) const CLIENT_CERT_SESS: u8 = 0x04;
+
 pub(super) fn decode(bytes: &[u8]) -> Result<Option<Header>, Fault> {
     let Some((fixed, _)) = bytes.split_first_chunk::<FIXED>() else { return Ok(None) };
     let [.., version_command, family, high, low] = *fixed;
@@ -55,12 +80,13 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Option<Header>, Fault> {
     }
     let Some(header) = bytes.get(..length) else { return Ok(None) };
     // Of LOCAL nothing counts but its length.
-    let origin = if version_command == LOCAL { Origin::Sender } else { origin(family, header)? };
-    Ok(Some(Header { length, origin }))
+    let (origin, extensions) =
+        if version_command == LOCAL { (Origin::Sender, None) } else { origin(family, header)? };
+    Ok(Some(Header { length, origin, extensions }))
 }
 
 /// Of a PROXY command.
-fn origin(family: u8, header: &[u8]) -> Result<Origin, Fault> {
+fn origin(family: u8, header: &[u8]) -> Result<(Origin, Option<Box<Extensions>>), Fault> {
     const SHORT: Fault = Fault::Binary("is shorter than its addresses");
     let rest = &header[FIXED..];
     let size = match family >> 4 {
@@ -71,14 +97,15 @@ fn origin(family: u8, header: &[u8]) -> Result<Origin, Fault> {
     };
     let (addresses, extensions) = rest.split_at_checked(size).ok_or(SHORT)?;
     check(header, extensions)?;
+    let extensions = Extensions::decode(extensions)?;
     let ends = match family {
         TCP4 => pair(addresses, |bytes: [u8; 4]| Ipv4Addr::from(bytes).into()),
         TCP6 => pair(addresses, |bytes: [u8; 16]| Ipv6Addr::from(bytes).into()),
         // UDP, Unix-domain sockets and what says nothing: as if nothing were known.
-        _ => return Ok(Origin::Sender),
+        _ => return Ok((Origin::Sender, extensions)),
     };
     let (source, destination) = ends.ok_or(SHORT)?;
-    Ok(Origin::Client { source, destination })
+    Ok((Origin::Client { source, destination }, extensions))
 }
 
 /// Two addresses, then their ports.
@@ -94,22 +121,21 @@ fn pair<const N: usize>(bytes: &[u8], ip: impl Fn([u8; N]) -> IpAddr) -> Option<
 }
 
 /// Every extension ends within the header, and the checksum is right if there is one (section 2.2.3).
-fn check(header: &[u8], mut extensions: &[u8]) -> Result<(), Fault> {
-    const OPEN: Fault = Fault::Binary("ends in the middle of an extension");
-    while let Some((&kind, rest)) = extensions.split_first() {
-        let (length, rest) = rest.split_first_chunk::<2>().ok_or(OPEN)?;
-        let (value, rest) = rest.split_at_checked(u16::from_be_bytes(*length).into()).ok_or(OPEN)?;
+fn check(header: &[u8], extensions: &[u8]) -> Result<(), Fault> {
+    let mut at = header.len() - extensions.len();
+    for extension in entries(extensions) {
+        let (kind, value) = extension.ok_or(OPEN)?;
+        at += TLV;
         if kind == CRC32C {
-            let value = value.try_into().map_err(|_| Fault::Binary("has a CRC32C that has no 4 bytes"))?;
-            let behind = rest.len();
-            let at = header.len() - behind - size_of::<u32>();
+            let sent: [u8; 4] =
+                value.try_into().map_err(|_| Fault::Binary("has a CRC32C that has no 4 bytes"))?;
             // Computed while it was zero.
-            let sum = crc32c([&header[..at], &[0; 4], &header[header.len() - behind..]]);
-            if sum != u32::from_be_bytes(value) {
+            let sum = crc32c([&header[..at], &[0; 4], &header[at + sent.len()..]]);
+            if sum != u32::from_be_bytes(sent) {
                 return Err(Fault::Checksum);
             }
         }
-        extensions = rest;
+        at += value.len();
     }
     Ok(())
 }

@@ -37,6 +37,11 @@ impl Network {
         width == other_width && (self.prefix == 0 || (own ^ other) >> (width - self.prefix) == 0)
     }
 
+    /// Is every address of its family in it?
+    pub fn is_all(&self) -> bool {
+        self.prefix == 0
+    }
+
     /// Is every address of `other` in it?
     pub fn covers(&self, other: &Self) -> bool {
         self.prefix <= other.prefix && self.contains(other.address)

@@ -3,7 +3,9 @@
 use std::time::SystemTime;
 
 use super::{LogFacts, Maps, Scratch, Variables};
-use crate::{Endpoint, client_hello::ClientHello, http::query, rules::Scheme, tls};
+use crate::{
+    Endpoint, client_hello::ClientHello, http::query, proxy_protocol::Extensions, rules::Scheme, tls,
+};
 
 /// Everything that a placeholder can be about. What does not exist yet is `None`; [`super::Place`] sees to it that no
 /// template asks for it.
@@ -39,6 +41,8 @@ pub struct Facts<'a> {
     pub now: SystemTime,
     /// What the client has agreed on with us, if it speaks TLS.
     pub tls: Option<&'a tls::Session>,
+    /// What the header of a proxy in front says besides addresses.
+    pub proxy_header: Option<&'a Extensions>,
     /// How it went, in a log.
     pub(crate) log: Option<&'a dyn LogFacts>,
     /// Room to compute in.

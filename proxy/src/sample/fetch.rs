@@ -11,7 +11,41 @@ use super::{
     text::ShortText,
     time,
 };
-use crate::http::{headers::put_address, query, values::Values};
+use crate::{
+    http::{headers::put_address, query, values::Values},
+    proxy_protocol::Extensions,
+};
+
+/// What the header of a proxy in front says besides addresses.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum HeaderFact {
+    Authority,
+    UniqueId,
+    Alpn,
+    Tls,
+    TlsVersion,
+    TlsCipher,
+    ClientVerified,
+    ClientName,
+}
+
+impl HeaderFact {
+    fn value(self, header: &Extensions) -> Option<Value<'_>> {
+        let flag = |flag: bool| Some(Value::Short(ShortText::display(u8::from(flag))));
+        let tls = header.tls.as_ref();
+        let text = match self {
+            Self::Authority => header.authority.as_deref(),
+            Self::UniqueId => header.unique_id.as_deref(),
+            Self::Alpn => header.alpn.as_deref(),
+            Self::Tls => return flag(tls?.is_spoken),
+            Self::TlsVersion => tls?.version.as_deref(),
+            Self::TlsCipher => tls?.cipher.as_deref(),
+            Self::ClientVerified => return flag(tls?.is_verified),
+            Self::ClientName => tls?.name.as_deref(),
+        };
+        text.map(Value::Borrowed)
+    }
+}
 
 /// One fact, of which [`Facts`] gives the value.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -32,6 +66,7 @@ pub(super) enum Fetch {
     TlsClientSerial,
     TlsClientSha1,
     TlsClientSha256,
+    ProxyHeader(HeaderFact),
     FrontendName,
     BackendName,
     ServerName,
@@ -128,6 +163,14 @@ pub const PLACEHOLDERS: &[Placeholder] = &[
     row("tls.client.serial", "text", Since::Connection, "ssl_c_serial,hex"),
     row("tls.client.sha1", "text", Since::Connection, "ssl_c_sha1,hex"),
     row("tls.client.sha256", "text", Since::Connection, "ssl_c_der,sha2(256),hex"),
+    row("proxy_header.authority", "text", Since::Connection, "fc_pp_authority"),
+    row("proxy_header.unique_id", "text", Since::Connection, "fc_pp_unique_id"),
+    row("proxy_header.alpn", "text", Since::Connection, "fc_pp_tlv(0x01)"),
+    row("proxy_header.tls", "number", Since::Connection, "-"),
+    row("proxy_header.tls.version", "text", Since::Connection, "-"),
+    row("proxy_header.tls.cipher", "text", Since::Connection, "-"),
+    row("proxy_header.tls.client.verified", "number", Since::Connection, "-"),
+    row("proxy_header.tls.client.name", "text", Since::Connection, "-"),
     row("frontend.name", "text", Since::Connection, "fe_name"),
     row("node.name", "text", Since::Connection, "-"),
     row("hostname", "text", Since::Connection, "hostname"),
@@ -246,6 +289,14 @@ impl Fetch {
             "tls.client.serial" => Self::TlsClientSerial,
             "tls.client.sha1" => Self::TlsClientSha1,
             "tls.client.sha256" => Self::TlsClientSha256,
+            "proxy_header.authority" => Self::ProxyHeader(HeaderFact::Authority),
+            "proxy_header.unique_id" => Self::ProxyHeader(HeaderFact::UniqueId),
+            "proxy_header.alpn" => Self::ProxyHeader(HeaderFact::Alpn),
+            "proxy_header.tls" => Self::ProxyHeader(HeaderFact::Tls),
+            "proxy_header.tls.version" => Self::ProxyHeader(HeaderFact::TlsVersion),
+            "proxy_header.tls.cipher" => Self::ProxyHeader(HeaderFact::TlsCipher),
+            "proxy_header.tls.client.verified" => Self::ProxyHeader(HeaderFact::ClientVerified),
+            "proxy_header.tls.client.name" => Self::ProxyHeader(HeaderFact::ClientName),
             "frontend.name" => Self::FrontendName,
             "backend.name" => Self::BackendName,
             "server.name" => Self::ServerName,
@@ -354,6 +405,7 @@ impl Fetch {
             Self::TlsClientSerial => borrowed(facts.tls?.client.as_ref()?.serial.as_bytes()),
             Self::TlsClientSha1 => borrowed(facts.tls?.client.as_ref()?.sha1.as_bytes()),
             Self::TlsClientSha256 => borrowed(facts.tls?.client.as_ref()?.sha256.as_bytes()),
+            Self::ProxyHeader(fact) => fact.value(facts.proxy_header?),
             Self::FrontendName => borrowed(facts.frontend.as_bytes()),
             Self::BackendName => borrowed(facts.backend?.as_bytes()),
             Self::ServerName => borrowed(facts.server?.as_bytes()),

@@ -159,6 +159,7 @@ impl Fetch {
             | Self::TlsClientSerial
             | Self::TlsClientSha1
             | Self::TlsClientSha256
+            | Self::ProxyHeader(_)
             | Self::RequestScheme
             | Self::FrontendName
             | Self::BackendName

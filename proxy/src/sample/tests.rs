@@ -146,6 +146,7 @@ impl World {
             host: &self.host,
             now: SystemTime::UNIX_EPOCH + Duration::from_millis(784_111_777_123),
             tls: None,
+            proxy_header: None,
             log: None,
             scratch: &self.scratch,
         }

@@ -56,6 +56,7 @@ impl Wanted {
             | Fetch::TlsClientSerial
             | Fetch::TlsClientSha1
             | Fetch::TlsClientSha256
+            | Fetch::ProxyHeader(_)
             | Fetch::RequestScheme
             | Fetch::FrontendName
             | Fetch::BackendName

@@ -13,7 +13,7 @@ use crate::mutate;
 
 pub(crate) fn proxy_header(bytes: &[u8]) {
     let whole = Header::decode(bytes);
-    let Ok(Some(Header { length, origin })) = whole else {
+    let Ok(Some(Header { length, origin, .. })) = whole else {
         // Nothing that comes later makes a header of what is none, nor is there one before all of it is here.
         for part in 0..bytes.len() {
             let decoded = Header::decode(&bytes[..part]);
@@ -33,13 +33,14 @@ pub(crate) fn proxy_header(bytes: &[u8]) {
         unique_id: bytes[length..].to_vec(),
         authority: Some("a.example".into()),
         alpn: Some(Alpn::H2),
+        tls: None,
     };
     let canonical = |address: std::net::SocketAddr| (address.ip().to_canonical(), address.port());
     for version in [ProxyVersion::V1, ProxyVersion::V2] {
-        use ProxyExtension::{Alpn, Authority, Crc32c, UniqueId};
-        for extensions in [vec![], vec![Crc32c, UniqueId, Authority, Alpn]] {
+        use ProxyExtension::{Alpn, Authority, Crc32c, Ssl, UniqueId};
+        for extensions in [vec![], vec![Crc32c, UniqueId, Authority, Alpn, Ssl]] {
             let again = encode(&SendProxy { version, extensions }, &client);
-            let Ok(Some(Header { length, origin: Origin::Client { source: from, destination: to } })) =
+            let Ok(Some(Header { length, origin: Origin::Client { source: from, destination: to }, .. })) =
                 Header::decode(&again)
             else {
                 panic!("{again:?}")

@@ -10,10 +10,11 @@ use std::{
 use lb_proxy::{
     Proxy,
     config::{
-        AcceptProxy, BackendId, CheckKind, HttpCheck, Mode, ProxyExtension, ProxyVersion, ReuseMode,
-        SendProxy, Server, UnixAddress,
+        AcceptProxy, BackendId, CheckKind, Forwarded, ForwardedHeader, ForwardedParameters, HttpCheck, Mode,
+        ProxyExtension, ProxyVersion, ReuseMode, SendProxy, Server, UnixAddress,
     },
-    rules::{Action, Condition, Network, Rule, SourceFrom},
+    rules::{Action, Condition, Network, Rule, SourceFrom, Text},
+    sample::{self, Names, Place, Stage, Template},
     status::ServerState,
     table::SourceLimits,
 };
@@ -415,6 +416,79 @@ async fn client_of_a_header_is_passed_on() {
     client.write_all(V2).await.unwrap();
     get(&mut client, "").await;
     assert_eq!(told.recv().await.unwrap(), V1);
+}
+
+#[tokio::test]
+async fn rules_see_what_a_header_says_besides_addresses_and_of_connections_without_one_nothing() {
+    let (server, _) = mirror(None).await;
+    let mut config = everybody(Mode::Http, &[server.address]);
+    config.frontends[0].forwardfor = false;
+    config.frontends[0].binds[0].accept_proxy = Some(AcceptProxy::From(vec![network("127.0.0.1", 32)]));
+    let names = Names::default();
+    let place = Place { stage: Stage::Request, backend: false, text: sample::Text::Field, names: &names };
+    let text = |text: &str| Text::new(text, Template::parse(text, &place).unwrap());
+    let said = "{proxy_header.authority}|{proxy_header.alpn}|{proxy_header.unique_id}|{proxy_header.tls}|{proxy_header.tls.version}|\
+        {proxy_header.tls.cipher}|{proxy_header.tls.client.verified}|{proxy_header.tls.client.name}";
+    let then = vec![Action::SetHeader("X-Said".into(), text(said))];
+    config.frontends[0].rules = vec![Rule { when: Condition::ALWAYS, then }];
+    let proxy = Proxy::start(config).unwrap();
+    let mut client = connect(&proxy).await;
+    let extensions = b"\x01\0\x02h2\x02\0\x09a.example\x05\0\x02id\
+        \x20\0\x1e\x05\0\0\0\0\x21\0\x07TLSv1.3\x22\0\x04anna\x23\0\x05AES-X";
+    let mut header = V2[..28].to_vec();
+    header.extend(extensions);
+    header[15] = u8::try_from(header.len() - 16).unwrap();
+    client.write_all(&header).await.unwrap();
+    for _ in 0..2 {
+        let head = get(&mut client, "X-Said: forged\r\n").await;
+        assert_eq!(
+            head.lines().filter(|line| line.starts_with("X-Said")).collect::<Vec<_>>(),
+            ["X-Said: a.example|h2|id|1|TLSv1.3|AES-X|1|anna"]
+        );
+    }
+    let mut client = connect(&proxy).await;
+    client.write_all(V1).await.unwrap();
+    assert!(get(&mut client, "").await.contains("\r\nX-Said: |||||||\r\n"));
+}
+
+#[tokio::test]
+async fn forwarded_is_of_who_the_header_says_and_nothing_of_what_a_stranger_says() {
+    let (server, _) = mirror(None).await;
+    let mut config = everybody(Mode::Http, &[server.address]);
+    config.frontends[0].forwardfor = false;
+    config.frontends[0].forwarded = Some(Forwarded {
+        headers: ForwardedHeader::ALL.to_vec(),
+        trust: vec![network("192.0.2.0", 25)],
+        parameters: ForwardedParameters::default(),
+    });
+    let proxy = Proxy::start(config).unwrap();
+    let forged = "Forwarded: for=x\r\nX-Forwarded-For: 10.0.0.1\r\nX_Forwarded_Proto: https\r\nX-Forwarded-Host: b\r\n";
+    let said = |head: &str| {
+        let is_ours = |line: &&str| line.to_ascii_lowercase().contains("forwarded");
+        head.lines().filter(is_ours).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let stranger = b"PROXY TCP4 192.0.2.207 198.51.100.1 56324 443\r\n";
+    let mut client = connect(&proxy).await;
+    client.write_all(stranger).await.unwrap();
+    for _ in 0..2 {
+        assert_eq!(
+            said(&get(&mut client, forged).await),
+            [
+                "X-Forwarded-Proto: http",
+                "X-Forwarded-Host: a",
+                "X-Forwarded-Port: 443",
+                "Forwarded: proto=http;for=192.0.2.207",
+                "X-Forwarded-For: 192.0.2.207"
+            ]
+        );
+    }
+    let mut client = connect(&proxy).await;
+    client.write_all(V1).await.unwrap();
+    let head = get(&mut client, forged).await;
+    assert!(
+        head.contains("X-Forwarded-For: 10.0.0.1\r\n") && head.contains("\r\nX-Forwarded-For: 192.0.2.7\r\n"),
+        "{head}"
+    );
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use lb_proxy::{
-    config::{Compression, Hsts, Mode, SendProxy},
+    config::{Compression, Forwarded, Hsts, Mode, SendProxy},
     rules::AmbiguousPath,
 };
 
@@ -41,6 +41,7 @@ mod bind;
 mod check;
 mod compression;
 mod cookie;
+mod forwarded;
 mod hsts;
 mod observe;
 mod options;
@@ -76,6 +77,8 @@ pub(crate) struct Section {
     pub(crate) binds: Vec<Bind>,
     pub(crate) maxconn: Option<At<u32>>,
     pub(crate) forwardfor: Option<At<bool>>,
+    /// `None` inside is `false`.
+    pub(crate) forwarded: Option<At<Option<Forwarded>>>,
     pub(crate) hsts: Option<At<Option<Hsts>>>,
     pub(crate) default_backend: Option<At<String>>,
     /// The key is there, whatever its value.
@@ -137,10 +140,11 @@ pub(crate) struct Timeouts {
     pub(crate) server_fin: Option<At<Duration>>,
 }
 
-const FRONTEND_KEYS: [&str; 9] = [
+const FRONTEND_KEYS: [&str; 10] = [
     "bind",
     "maxconn",
     "forwardfor",
+    "forwarded",
     "hsts",
     "per_source",
     "default_backend",
@@ -198,6 +202,7 @@ impl Section {
             binds: Vec::new(),
             maxconn: None,
             forwardfor: None,
+            forwarded: None,
             hsts: None,
             default_backend: None,
             default_backend_given: false,
@@ -246,6 +251,7 @@ impl Section {
         if kind.takes_frontend_keys() {
             section.maxconn = fields.measured("maxconn", 1..=10_000_000, "connections");
             section.forwardfor = fields.boolean("forwardfor");
+            section.forwarded = fields.value("forwarded").and_then(|value| forwarded::read(&value));
             section.hsts = fields.value("hsts").and_then(|value| hsts::read(&value));
             section.statistics = statistics::read(&fields);
             section.per_source = fields.value("per_source").and_then(|value| PerSource::read(&value));

@@ -38,6 +38,7 @@ fn holds_between(client: Endpoint, local: Endpoint, condition: &Condition, line:
         host: &host,
         now: std::time::SystemTime::UNIX_EPOCH,
         tls: None,
+        proxy_header: None,
         log: None,
         scratch: &room,
     };

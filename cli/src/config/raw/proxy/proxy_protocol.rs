@@ -10,10 +10,13 @@ use crate::config::{
 const VERSIONS: [(&str, ProxyVersion); 2] = [("v1", ProxyVersion::V1), ("v2", ProxyVersion::V2)];
 
 /// What a header of version 2 may say besides.
-pub(crate) const EXTENSIONS: [(&str, ProxyExtension); 4] = [
+pub(crate) const EXTENSIONS: [(&str, ProxyExtension); 7] = [
     ("crc32c", ProxyExtension::Crc32c),
     ("alpn", ProxyExtension::Alpn),
     ("authority", ProxyExtension::Authority),
+    ("ssl", ProxyExtension::Ssl),
+    ("cert-cn", ProxyExtension::CertCn),
+    ("ssl-cipher", ProxyExtension::SslCipher),
     ("unique-id", ProxyExtension::UniqueId),
 ];
 

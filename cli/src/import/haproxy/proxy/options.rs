@@ -1,5 +1,7 @@
 //! `option *`.
 
+use lb_proxy::config::ForwardedName;
+
 use super::Proxy;
 use crate::{
     config::diagnostic::Span,
@@ -51,7 +53,7 @@ pub(super) const ROWS: &[Row<Proxy>] = &[
     row("option clitcpka", "dfl", |proxy, line| keepalive(proxy, line, &[0]), "`tcp_keepalive`", "A `listen` has one for both sides."),
     row("option srvtcpka", "dlb", |proxy, line| keepalive(proxy, line, &[1]), "`tcp_keepalive`", "A `listen` has one for both sides."),
     missing("option originalto", "dflb", "write a rule: add_header = { \"X-Original-To\" = \"{local.ip}\" }"),
-    missing("option forwarded", "dflb", "write a rule: set_header = { Forwarded = \"for={client.ip};proto=http\" }"),
+    row("option forwarded", "dlb", rfc7239, "`forwarded`", "Of a frontend; with `by-expr` and `for-expr` only of `str(_name)`, and never with `host-expr` and ports that are computed."),
     missing("option h1-case-adjust-bogus-client", "dfl", "names of headers are forwarded as they came"),
     missing("option h1-case-adjust-bogus-server", "dlb", "names of headers are forwarded as they came"),
     missing("option accept-invalid-http-request", "dfl", "docs/http1.md says what is refused, and there is no way to be laxer"),
@@ -193,6 +195,64 @@ fn forwardfor(proxy: &mut Proxy, directive: &Directive<'_>) -> Done {
     }
     proxy.forwarded = Some(forwarded);
     Ok(())
+}
+
+/// `option forwarded [proto] [host] [by|by-expr EXPRESSION] [by_port] [for|for-expr EXPRESSION] [for_port]`
+fn rfc7239(proxy: &mut Proxy, directive: &Directive<'_>) -> Done {
+    if directive.negated {
+        proxy.keys.set("forwarded", false, directive.span);
+        return Ok(());
+    }
+    if proxy.kind == super::Kind::Backend {
+        return Err(
+            "`option forwarded` of a backend: write `forwarded` in the frontends that lead to it".into()
+        );
+    }
+    let everybody = ["0.0.0.0/0", "::/0"].map(Value::text);
+    let mut table = vec![("trust".to_owned(), Value::List(everybody.into()))];
+    // With a word behind it nothing is said without one.
+    let is_said =
+        |known: &str| directive.arguments.iter().any(|word| word.text.trim_end_matches("-expr") == known);
+    if !directive.arguments.is_empty() {
+        let unsaid = ["proto", "for"].into_iter().filter(|known| !is_said(known));
+        table.extend(unsaid.map(|known| (known.to_owned(), Value::Flag(false))));
+    }
+    let mut words = directive.arguments.iter();
+    while let Some(word) = words.next() {
+        let value = match word.text.as_str() {
+            "proto" | "host" | "by" | "by_port" | "for" | "for_port" => Value::Flag(true),
+            "by-expr" | "for-expr" => match words.next().and_then(|word| name_of(&word.text)) {
+                Some(name) => Value::text(name),
+                None => {
+                    let why = format!(
+                        "`{}`: a node is called by its address, or by a name as in str(_lb1)",
+                        word.text
+                    );
+                    return Err(Fault::at(word, why));
+                }
+            },
+            other => {
+                let why = format!(
+                    "`{}` of `option forwarded`: proto, host, by, by_port, for and for_port are there",
+                    shown(other)
+                );
+                return Err(Fault::at(word, why));
+            }
+        };
+        table.push((word.text.trim_end_matches("-expr").to_owned(), value));
+    }
+    directive.notes.advise(
+        directive.span,
+        "as in HAProxy, what clients say of themselves in `Forwarded` is passed on: write the networks of the proxies in front into `trust`",
+    );
+    proxy.keys.set("forwarded", Value::Table(table), directive.span);
+    Ok(())
+}
+
+/// The name in `str(_lb1)`.
+fn name_of(expression: &str) -> Option<&str> {
+    let name = expression.trim().strip_prefix("str(")?.strip_suffix(')')?.trim_matches(['"', '\'']);
+    ForwardedName::new(name).map(|_| name)
 }
 
 impl Forwarded {

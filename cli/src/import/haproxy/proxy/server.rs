@@ -66,8 +66,7 @@ const MOST: u32 = 256;
 
 const OF_SOCKS: &str =
     "servers are connected to directly, and this one is behind another proxy: it is left out";
-const OF_PROXY_SSL: &str =
-    "As `send-proxy-v2`: the server is not told of TLS and of the client's certificate.";
+const OF_PROXY_SSL: &str = "With `ssl` or `cert-cn` among `send_proxy.extensions`. Who has shown no certificate has none that is good here; HAProxy says it is.";
 
 #[rustfmt::skip] // a row to a line
 pub(super) const PARAMETERS: &[Parameter<Server>] = &[
@@ -128,7 +127,7 @@ pub(super) const PARAMETERS: &[Parameter<Server>] = &[
     with(0, row("send-proxy-v2-ssl", "", send_proxy_ssl, "`send_proxy`", OF_PROXY_SSL)),
     with(0, row("send-proxy-v2-ssl-cn", "", send_proxy_ssl, "`send_proxy`", OF_PROXY_SSL)),
     with(0, row("check-send-proxy", "", |server, _| { put(server, "check_send_proxy", Value::Flag(true)); Ok(()) }, "`check_send_proxy`", "")),
-    with(1, row("proxy-v2-options", "", proxy_options, "`send_proxy.extensions`", "`crc32c`, `authority` and `unique-id`. What ALPN agreed on is told by HAProxy unasked, and here with the extension `alpn`.")),
+    with(1, row("proxy-v2-options", "", proxy_options, "`send_proxy.extensions`", "`crc32c`, `authority`, `unique-id`, `ssl`, `cert-cn` and `ssl-cipher`. What ALPN agreed on is told by HAProxy unasked, and here with the extension `alpn`.")),
     with(1, missing("set-proxy-v2-tlv-fmt", "", "a server is told of the client, and of what `send_proxy.extensions` names")),
     with(0, row("no-send-proxy", "", |server, _| { server.send_proxy = None; Ok(()) }, "", "")),
     with(0, row("no-send-proxy-v2", "", |server, _| { server.send_proxy = None; Ok(()) }, "", "")),
@@ -346,23 +345,35 @@ fn proto(server: &mut Server, directive: &Directive<'_>) -> Done {
 
 fn send_proxy_ssl(server: &mut Server, directive: &Directive<'_>) -> Done {
     server.send_proxy = Some("v2");
-    let why = "the server is told of the client, and not of TLS and of the client's certificate";
-    Err(format!("`{}`: {why}", directive.keyword).into())
+    tell(server, "ssl");
+    if directive.keyword.ends_with("-cn") {
+        tell(server, "cert-cn");
+    }
+    Ok(())
 }
 
 fn proxy_options(server: &mut Server, directive: &Directive<'_>) -> Done {
     let word = directive.only()?;
     let mut unknown = None;
-    server.proxy_extensions.clear();
     for option in word.text.split(',') {
-        match ["crc32c", "authority", "unique-id"].into_iter().find(|known| *known == option) {
-            Some(known) => server.proxy_extensions.push(known),
+        match ["crc32c", "authority", "unique-id", "ssl", "cert-cn", "ssl-cipher"]
+            .into_iter()
+            .find(|known| *known == option)
+        {
+            Some(known) => tell(server, known),
             None => unknown = Some(option),
         }
     }
     match unknown {
         None => Ok(()),
         Some(option) => Err(Fault::at(word, format!("`{}` is not told to servers here", shown(option)))),
+    }
+}
+
+/// What is said is said, also by other words.
+fn tell(server: &mut Server, extension: &'static str) {
+    if !server.proxy_extensions.contains(&extension) {
+        server.proxy_extensions.push(extension);
     }
 }
 

@@ -119,6 +119,8 @@ pub(in crate::import::haproxy) const FETCHES: &[Fetch] = &[
     of("src_http_req_rate, sc_http_req_rate, sc0_http_req_rate, sc1_http_req_rate, sc2_http_req_rate", Type::Number, Source::Condition(""), "`rate_limit.set_var`", "In any condition: `gt` a number."),
     of("src_conn_rate, sc_conn_rate, sc0_conn_rate, sc1_conn_rate, sc2_conn_rate", Type::Number, Source::Condition(""), "`per_source.connection_rate`", "In a rule that refuses, without other conditions; as `http_req_rate` of what `http-request` tracks."),
     of("src_conn_cur, sc_conn_cur, sc0_conn_cur, sc1_conn_cur, sc2_conn_cur", Type::Number, Source::Condition(""), "`per_source.connections`", "In a rule that refuses, without other conditions; not of what `http-request` tracks."),
+    at("fc_pp_authority", Type::Text, "proxy_header.authority", "`{proxy_header.authority}`", ""),
+    at("fc_pp_unique_id", Type::Text, "proxy_header.unique_id", "`{proxy_header.unique_id}`", ""),
     missing("src_is_local, dst_is_local, fc_src_is_local, fc_dst_is_local, dst_conn, fc_pp_*, fc_rcvd_proxy, fc_http_major, fc_err*, fc_rtt*, fc_*", "nothing here says it"),
     missing("src_*, sc_*, sc0_*, sc1_*, sc2_*, table_*", TABLE),
     missing("be_conn*, be_sess_rate, be_id, be_*, fe_conn, fe_sess_rate, fe_req_rate, fe_*, avg_queue, queue, connslots, srv_*", "conditions know the request, not the load"),

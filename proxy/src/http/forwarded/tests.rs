@@ -1,0 +1,224 @@
+use std::net::SocketAddr;
+
+use super::*;
+use crate::{
+    config::{ForwardedName, ForwardedNode as Node},
+    http::head::{
+        Fields, Progress,
+        request::{Head, Hop},
+    },
+    rules::{Network, UsedFields},
+    sample::{Host, Maps, Scratch, Variables},
+};
+
+/// The lines of these names that a server gets.
+struct Rig {
+    policy: Forwarded,
+    peer: Endpoint,
+    local: Endpoint,
+    /// As `set_source` has found it.
+    client: Option<Endpoint>,
+}
+
+fn end(address: &str) -> Endpoint {
+    Endpoint::Ip(address.parse::<SocketAddr>().unwrap())
+}
+
+impl Rig {
+    fn new(headers: &[ForwardedHeader]) -> Self {
+        let policy = Forwarded {
+            headers: headers.to_vec(),
+            trust: vec![Network::new("192.0.2.0".parse().unwrap(), 24).unwrap()],
+            parameters: ForwardedParameters::default(),
+        };
+        Self { policy, peer: end("198.51.100.7:4711"), local: end("203.0.113.1:8443"), client: None }
+    }
+
+    fn lines(&self, request: &str) -> Vec<String> {
+        let mut fields = Fields::default();
+        let text = request.replace('\n', "\r\n");
+        let head = Head::parse(text.as_bytes(), &mut Progress::default(), &mut fields).unwrap().unwrap();
+        let request = head.check().unwrap();
+        let (mut scratch, mut work) = (Vec::new(), b"old".to_vec());
+        let mut message = Message::of_request(head, &request, &UsedFields::default(), &mut scratch).unwrap();
+        let (none, maps, host, sample) =
+            (Variables::default(), Maps::default(), Host::default(), Scratch::default());
+        let facts = Facts {
+            client: self.peer,
+            peer: self.peer,
+            local: self.local,
+            frontend: "web",
+            backend: None,
+            server: None,
+            client_hello: None,
+            request: None,
+            response: None,
+            session: &none,
+            variables: &none,
+            maps: &maps,
+            host: &host,
+            now: std::time::SystemTime::UNIX_EPOCH,
+            tls: None,
+            proxy_header: None,
+            log: None,
+            scratch: &sample,
+        };
+        let begun = begin(&self.policy, &facts, &mut message, &mut work).unwrap();
+        // A rule that gives the server another name.
+        message.set(b"Host", b"inside.example").unwrap();
+        begun.end(self.client.unwrap_or(self.peer), &mut message, &mut work).unwrap();
+        let mut out = Vec::new();
+        let hop = Hop { forwarded_for: None, local: self.local, close: false };
+        message.encode_request(&request, &hop, &mut out);
+        let text = String::from_utf8(out).unwrap();
+        let is_ours = |line: &&str| line.to_ascii_lowercase().contains("forwarded");
+        text.split("\r\n").filter(is_ours).map(str::to_owned).collect()
+    }
+}
+
+const GET: &str = "GET / HTTP/1.1\nHost: a.example:8443\n\n";
+
+/// What a client says of itself.
+const FORGED: &str = "GET / HTTP/1.1\nHost: a\nForwarded: for=10.0.0.1;proto=https\nforwarded: by=x\nX-Forwarded-For: 10.0.0.1\n\
+    X_Forwarded_For: 10.0.0.2\nX-Forwarded-Proto: https\nX-Forwarded-Host: b\nX-FORWARDED-PORT: 1\n\n";
+
+#[test]
+fn stranger_is_told_of_as_it_is_and_what_it_says_is_gone() {
+    assert_eq!(
+        Rig::new(&ForwardedHeader::ALL).lines(FORGED),
+        [
+            "X-Forwarded-Proto: http",
+            "X-Forwarded-Host: a",
+            "X-Forwarded-Port: 8443",
+            "Forwarded: proto=http;for=198.51.100.7",
+            "X-Forwarded-For: 198.51.100.7",
+        ]
+    );
+}
+
+#[test]
+fn what_a_trusted_proxy_says_stays_and_one_hop_is_added() {
+    let mut rig = Rig::new(&ForwardedHeader::ALL);
+    rig.peer = end("192.0.2.9:1");
+    let lines = rig.lines(FORGED);
+    assert_eq!(lines[..4], FORGED.lines().skip(2).take(4).collect::<Vec<_>>());
+    assert_eq!(
+        lines[4..],
+        [
+            "X-Forwarded-Proto: https",
+            "X-Forwarded-Host: b",
+            "X-FORWARDED-PORT: 1",
+            "Forwarded: proto=http;for=192.0.2.9",
+            "X-Forwarded-For: 192.0.2.9",
+        ]
+    );
+    // Where rules have found the client in what it says, that is who is told of.
+    rig.client = Some(end("[2001:db8::7]:9"));
+    let lines = rig.lines(GET);
+    assert_eq!(lines[3..], ["Forwarded: proto=http;for=\"[2001:db8::7]\"", "X-Forwarded-For: 2001:db8::7"]);
+    // The network of a mapped address is that of its IPv4 address.
+    rig.peer = end("[::ffff:192.0.2.9]:1");
+    assert_eq!(rig.lines(FORGED).len(), 9);
+}
+
+#[test]
+fn who_has_no_address_is_trusted_only_where_everybody_is() {
+    let mut rig = Rig::new(&[ForwardedHeader::Forwarded, ForwardedHeader::For, ForwardedHeader::Port]);
+    (rig.peer, rig.local) = (Endpoint::Unix, Endpoint::Unix);
+    assert_eq!(
+        rig.lines(FORGED)[..],
+        ["X-Forwarded-Proto: https", "X-Forwarded-Host: b", "Forwarded: proto=http;for=unknown"]
+    );
+    rig.policy.trust = vec![Network::new("0.0.0.0".parse().unwrap(), 0).unwrap()];
+    assert_eq!(rig.lines(FORGED).len(), 8);
+}
+
+#[test]
+fn elements_are_those_of_rfc_7239() {
+    let of = |change: fn(&mut Rig)| {
+        let mut rig = Rig::new(&[ForwardedHeader::Forwarded]);
+        rig.policy.parameters = ForwardedParameters {
+            proto: false,
+            host: false,
+            by: None,
+            by_port: false,
+            client: None,
+            client_port: false,
+        };
+        change(&mut rig);
+        rig.lines(GET).remove(0)
+    };
+    type Change = fn(&mut Rig);
+    let table: [(Change, &str); 7] = [
+        // What the client asked for, whatever rules make of it.
+        (|rig| rig.policy.parameters.host = true, "host=\"a.example:8443\""),
+        (
+            |rig| {
+                rig.policy.parameters.client = Some(Node::Address);
+                rig.policy.parameters.client_port = true;
+            },
+            "for=\"198.51.100.7:4711\"",
+        ),
+        (
+            |rig| {
+                rig.policy.parameters.by = Some(Node::Address);
+                rig.local = end("[2001:db8::1]:443");
+            },
+            "by=\"[2001:db8::1]\"",
+        ),
+        (
+            |rig| {
+                rig.policy.parameters.by = Some(Node::Address);
+                rig.policy.parameters.by_port = true;
+                rig.local = end("[2001:db8::1]:443");
+                rig.policy.parameters.proto = true;
+            },
+            "proto=http;by=\"[2001:db8::1]:443\"",
+        ),
+        (
+            |rig| {
+                rig.policy.parameters.by = Some(Node::Name(ForwardedName::new("_lb1").unwrap()));
+                rig.policy.parameters.client = Some(Node::Name(ForwardedName::new("unknown").unwrap()));
+            },
+            "by=_lb1;for=unknown",
+        ),
+        (
+            |rig| {
+                rig.policy.parameters.by = Some(Node::Name(ForwardedName::new("_lb1").unwrap()));
+                rig.policy.parameters.by_port = true;
+            },
+            "by=\"_lb1:8443\"",
+        ),
+        (
+            |rig| {
+                rig.policy.parameters.client = Some(Node::Address);
+                rig.peer = end("[::ffff:198.51.100.7]:1");
+            },
+            "for=198.51.100.7",
+        ),
+    ];
+    for (change, expected) in table {
+        assert_eq!(of(change), format!("Forwarded: {expected}"));
+    }
+}
+
+#[test]
+fn value_of_a_client_ends_neither_itself_nor_the_element() {
+    let quoted = |value: &[u8]| {
+        let mut out = Vec::new();
+        put_value(value, &mut out);
+        String::from_utf8(out).unwrap()
+    };
+    for (value, expected) in [
+        ("a.example", "a.example"),
+        ("a:1", "\"a:1\""),
+        ("[2001:db8::1]:1", "\"[2001:db8::1]:1\""),
+        ("", "\"\""),
+        ("a;for=10.0.0.1", "\"a;for=10.0.0.1\""),
+        ("a,for=x", "\"a,for=x\""),
+        ("a\";for=x;host=\"", r#""a\";for=x;host=\"""#),
+        ("a\\", r#""a\\""#),
+    ] {
+        assert_eq!(quoted(value.as_bytes()), expected, "{value}");
+    }
+}
