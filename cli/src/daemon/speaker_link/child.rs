@@ -46,7 +46,6 @@ impl Child {
     ) -> io::Result<Self> {
         let (ours, theirs) = packets::pair()?;
         page.count_speaker();
-        page.leave_open();
         let mut command = Command::new(&settings.program);
         command
             .arg0("lbctl")

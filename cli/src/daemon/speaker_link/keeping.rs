@@ -174,6 +174,8 @@ impl Keeper {
         // for its locks, which the kernel keeps until the last thread of this one is gone.
         if !matches!(outcome, Outcome::HandedOver) {
             child.kill();
+            // It may have died between taking a group over and advertising it; the next one may be long in coming.
+            self.page.leave_open();
         }
         // Whoever was given it knows by the closed end that it is theirs for good.
         let mut process = child.let_go();
