@@ -3,16 +3,16 @@
 //! ```text
 //! daemon ── ToRunner::Run ──▶ named: does the file name it? ──▶ child: run, read, end ── FromRunner::Ended ──▶ daemon
 //! ```
-//! Beside it stands a [guard], which starts another one when it has died.
+//! Beside it stands a [starter], which starts another one when it has died.
 //! It is started before the daemon enters its jail and is neither root nor in the jail, so commands reach what they need. Who got
 //! into the daemon gets no further by it: it runs what stands in the file as a `command`, word for word, and nothing else.
 //! docs/decisions/0033-commands.md has the reasons.
 
 mod child;
 mod client;
-mod guard;
 mod named;
 mod protocol;
+mod starter;
 
 use std::{
     collections::HashMap,
@@ -74,7 +74,7 @@ pub fn main(file: &Path, whose: &Global, worker: Option<impl Fn(OwnedFd) -> Comm
         return Exit::Usage;
     };
     // A name can't be refused, and a session of its own only to who has one.
-    let _ = prctl::set_name(if worker.is_some() { c"lbctl-guard" } else { c"lbctl-runner" });
+    let _ = prctl::set_name(if worker.is_some() { c"lbctl-starter" } else { c"lbctl-runner" });
     let _ = setsid();
     // Nor does a daemon of the same user look into its memory, on a kernel without Landlock.
     let _ = prctl::set_dumpable(false);
@@ -84,7 +84,7 @@ pub fn main(file: &Path, whose: &Global, worker: Option<impl Fn(OwnedFd) -> Comm
         return Exit::Failure;
     };
     let outcome = match worker {
-        Some(worker) => runtime.block_on(guard::guard(socket, worker)),
+        Some(worker) => runtime.block_on(starter::keep_one(socket, worker)),
         None => {
             let named = Named::new(file.to_owned(), who.err());
             tokio::task::LocalSet::new().block_on(&runtime, serve(socket, named))

@@ -242,10 +242,10 @@ async fn it_lives_as_long_as_a_daemon_does_and_ends_what_runs_with_it() {
     let next = Runner::new(first.share().unwrap()).unwrap();
     let mut waits = Box::pin(first.run(order(&sleeps, "", LIMIT)));
     assert!(timeout(Duration::from_millis(50), &mut waits).await.is_err());
-    let [child] = &children(&parent)[..] else { panic!("one command runs") };
+    let child = only_child(&parent).await;
     drop(waits);
     drop(first);
-    is_gone(child).await;
+    is_gone(&child).await;
     // The daemon after that one goes on.
     assert_eq!(next.run(order(&tells, "", LIMIT)).await.unwrap().output, parent);
     drop(next);
@@ -258,15 +258,15 @@ fn children(of: &str) -> Vec<String> {
     all.split_whitespace().map(str::to_owned).collect()
 }
 
-/// The one that runs commands, beside its guard.
-async fn worker(rig: &Rig) -> String {
+/// It may not be there yet.
+async fn only_child(of: &str) -> String {
     for _ in 0..3000 {
-        if let [worker] = &children(&rig.process.id().to_string())[..] {
-            return worker.clone();
+        if let [child] = &children(of)[..] {
+            return child.clone();
         }
         sleep(Duration::from_millis(10)).await;
     }
-    panic!("there is none");
+    panic!("{of} has not one child");
 }
 
 fn kill(pid: &str) {
@@ -279,10 +279,10 @@ async fn another_one_has_the_place_of_one_that_is_killed_and_what_ran_is_ended_a
     let tells = shell("echo $PPID");
     let mut rig = Rig::new(&[&sleeps, &tells]);
     let runner = rig.runner.take().unwrap();
-    let first = worker(&rig).await;
+    let first = only_child(&rig.process.id().to_string()).await;
     let mut waits = Box::pin(runner.run(order(&sleeps, "", LIMIT)));
     assert!(timeout(Duration::from_millis(50), &mut waits).await.is_err());
-    let [child] = &children(&first)[..] else { panic!("one command runs") };
+    let child = only_child(&first).await;
     kill(&first);
     let cut = waits.await.expect_err("it was cut");
     assert_eq!(
@@ -290,7 +290,7 @@ async fn another_one_has_the_place_of_one_that_is_killed_and_what_ran_is_ended_a
         "the process that runs commands has died, and nobody knows how far the command has come"
     );
     assert!(!cut.is_later);
-    is_gone(child).await;
+    is_gone(&child).await;
     let again = async {
         loop {
             match runner.run(order(&tells, "", LIMIT)).await {
@@ -312,11 +312,11 @@ async fn another_one_has_the_place_of_one_that_is_killed_and_what_ran_is_ended_a
 }
 
 #[tokio::test]
-async fn without_its_guard_it_is_said_that_nobody_is_left() {
+async fn without_its_starter_it_is_said_that_nobody_is_left() {
     let sleeps = ["/bin/sleep", "600"];
     let mut rig = Rig::new(&[&sleeps]);
     let runner = rig.runner.take().unwrap();
-    let worker = worker(&rig).await;
+    let worker = only_child(&rig.process.id().to_string()).await;
     rig.process.kill().unwrap();
     rig.process.wait().unwrap();
     kill(&worker);

@@ -125,10 +125,10 @@ impl Child {
                 }
             }
         };
-        // What it wrote last may not have been read.
+        // What it wrote last may not have been read, nor may the runtime know of it.
         while kept.len() < KEPT {
             let mut room = [0; KEPT];
-            match output.try_read(&mut room) {
+            match rustix::io::read(&output, &mut room) {
                 Ok(length) if length > 0 => kept.extend(room.get(..length).unwrap_or_default()),
                 Ok(_) | Err(_) => break,
             }

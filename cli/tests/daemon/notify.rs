@@ -202,11 +202,11 @@ fn the_process_that_runs_commands_is_replaced_when_it_is_killed_and_what_had_not
     daemon.wait_until("all has happened, and the first is under way", |daemon| {
         server_is(daemon, "down") && notifier(daemon, "all")["waiting"] == 3
     });
-    let is_guard = |pid: &u32| {
+    let is_starter = |pid: &u32| {
         fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default().starts_with(b"lbctl\0runner\0")
     };
-    let guards: Vec<u32> = children(daemon.child.id()).into_iter().filter(is_guard).collect();
-    let [worker] = children(guards[0])[..] else { panic!("one runs them") };
+    let starters: Vec<u32> = children(daemon.child.id()).into_iter().filter(is_starter).collect();
+    let [worker] = children(starters[0])[..] else { panic!("one runs them") };
     let worker = nix::unistd::Pid::from_raw(i32::try_from(worker).expect("a pid"));
     nix::sys::signal::kill(worker, nix::sys::signal::Signal::SIGKILL).expect("killed");
     daemon.wait_until("what had not begun is told", |_| told(&all).len() == 2);

@@ -1,7 +1,7 @@
 //! Stands beside the process that runs commands: whatever ends that one, another one has its place.
 //!
 //! ```text
-//! daemon ── Join, a socket ──▶ guard ── the same ──▶ worker      daemon ◀── Run, Ended, on that socket ──▶ worker
+//! daemon ── Join, a socket ──▶ starter ── the same ──▶ worker      daemon ◀── Run, Ended, on that socket ──▶ worker
 //! ```
 //! The daemon can't start it anew from within its jail. This process does nothing else, so it has nothing to die of.
 
@@ -36,7 +36,7 @@ struct Worker {
 }
 
 /// Until the last daemon has closed `home`. `command`: what starts a worker, on a socket that becomes its stdin.
-pub(super) async fn guard(home: OwnedFd, command: impl Fn(OwnedFd) -> Command) -> io::Result<()> {
+pub(super) async fn keep_one(home: OwnedFd, command: impl Fn(OwnedFd) -> Command) -> io::Result<()> {
     // What a worker leaves behind that dies is ended here.
     prctl::set_child_subreaper(true)?;
     let _deaf = deaf()?;
