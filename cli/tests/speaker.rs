@@ -36,7 +36,7 @@ mod unicast;
 use std::{fs, net::IpAddr, process::Stdio, time::Duration};
 
 use lbctl::control::Timestamp;
-use net::{Bridge, Node, VIP, in_namespace, is_dead, run, wait_for};
+use net::{Bridge, Node, VIP, in_namespace, is_dead, run, wait_for, wait_until_both_say};
 use netlink_packet_route::address::{AddressAttribute, AddressProtocol};
 use nix::sys::signal::Signal;
 use record::{Recorder, Seen};
@@ -107,6 +107,8 @@ fn a_claim_is_advertised_then_added_and_a_stop_removes_before_it_resigns() {
 fn a_killed_daemon_is_resigned_for_by_its_speaker() {
     in_namespace("a_killed_daemon_is_resigned_for_by_its_speaker", || {
         let (_bridge, mut lb1, lb2) = pair();
+        // It has said hello.
+        wait_until_both_say([&lb1, &lb2], lb1.status()["groups"][0]["why"].as_str().unwrap());
         let record = Recorder::start(&lb1, Some(&lb2));
         let speaker = lb1.speaker();
         lb1.signal(lb1.daemon(), Signal::SIGKILL);
@@ -117,6 +119,10 @@ fn a_killed_daemon_is_resigned_for_by_its_speaker() {
         assert!(record.position(&RESIGNED_1) < record.position(&ADDED_2));
         wait_for("the end of the speaker", || is_dead(speaker).then_some(()));
         assert!(!lb1.has_vip() && lb2.has_vip());
+        let guess = "lb1 gave it up: its daemon says nothing any more: killed, crashed or hung";
+        wait_until_both_say([&lb2, &lb2], guess);
+        lb1.start();
+        wait_until_both_say([&lb1, &lb2], "lb1 gave it up: its daemon was killed, or crashed");
     });
 }
 
@@ -281,12 +287,7 @@ fn a_frozen_daemon_loses_the_address() {
         });
         wait_for("lb1 is a Backup again", || (lb1.state() == "Backup").then_some(()));
         assert!(!lb1.has_vip() && lb2.has_vip());
-        for node in [&lb1, &lb2] {
-            wait_for("both say why", || {
-                let why = node.status()["groups"][0]["why"].clone();
-                (why == "lb1 gave it up: the daemon does not answer").then_some(())
-            });
-        }
+        wait_until_both_say([&lb1, &lb2], "lb1 gave it up: the daemon does not answer");
     });
 }
 

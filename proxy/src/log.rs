@@ -22,6 +22,7 @@ mod sink;
 mod worker;
 
 use std::{
+    collections::BTreeMap,
     net::SocketAddr,
     sync::{
         Arc,
@@ -44,7 +45,7 @@ pub use self::event::facts::{Fact, LogEvent};
 pub(crate) use self::{
     entry::OnRecord,
     record::{Phase, Record, ServedBy},
-    sink::Sink,
+    sink::{KnownLog, Sink},
     worker::WorkerLog,
 };
 
@@ -178,6 +179,20 @@ impl Loggers {
         let frontends = frontends.collect();
         let backends = config.backends.iter().map(|backend| logger(&backend.log)).collect();
         Self { process, frontends, backends, sinks: sinks.into(), node: config.node.clone() }
+    }
+
+    /// What is known of each place, under its name, for the next process.
+    pub(crate) fn known(&self) -> BTreeMap<String, KnownLog> {
+        self.sinks.iter().map(|sink| (sink.destination().to_string(), sink.known())).collect()
+    }
+
+    /// Begins with what the process before knew of places that this configuration has as well. Before [`Self::begin`].
+    pub(crate) fn restore(&self, before: &BTreeMap<String, KnownLog>) {
+        for sink in &self.sinks {
+            if let Some(before) = before.get(&sink.destination().to_string()) {
+                sink.restore(before);
+            }
+        }
     }
 
     /// The configuration is in force: what is wrong with a place shows at once.

@@ -13,7 +13,7 @@ use std::{net::SocketAddr, num::NonZeroUsize, time::Duration};
 
 use lb_proxy::{
     Config, Grown, Handover, Proxy,
-    config::{CheckKind, Mode, Stick, UnixAddress, UnixBind},
+    config::{CheckKind, LogDestination, LogTarget, Mode, Stick, UnixAddress, UnixBind},
     status::ServerState,
     table::Capacity,
 };
@@ -270,4 +270,36 @@ async fn frontend_that_is_paused_stays_so_in_the_next_process_and_can_be_resumed
     for _ in 0..20 {
         assert_eq!(ask(&mut TcpStream::connect(at).await.unwrap(), GET).await, OK);
     }
+}
+
+#[tokio::test]
+async fn logs_that_get_nothing_do_so_since_the_process_before_found_it_and_losses_are_counted_on() {
+    let upstream = Recording::answering(OK).await;
+    let mut config = http_config(&[upstream.server.address]);
+    let nobody = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    config.frontends[0].log.targets =
+        [LogDestination::Udp(nobody), LogDestination::File("/nonexistent/folder/access.log".into())]
+            .map(LogTarget::new)
+            .into();
+    let old = Proxy::start(config.clone()).unwrap();
+    let mut client = connect(&old).await;
+    while old.status().logs.iter().any(|log| log.problem.is_none()) {
+        ask(&mut client, GET).await;
+    }
+    let before = old.status().logs;
+    assert_eq!([before[0].lost_total, before[1].lost_total], [1, 0]);
+    drop(client);
+    let new = next_of(&old, &config).await;
+    retire(old, Duration::ZERO).await;
+    assert_eq!(new.status().logs, before);
+    // Nobody listens there yet: its lines wait.
+    let mut client = connect(&new).await;
+    ask(&mut client, GET).await;
+    let there = std::net::UdpSocket::bind(nobody).unwrap();
+    let mut line = [0; 1024];
+    let length = there.recv(&mut line).unwrap();
+    assert!(String::from_utf8_lossy(&line[..length]).contains("\"GET / "));
+    eventually("it is well", || new.status().logs[0].problem.is_none()).await;
+    let logs = new.status().logs;
+    assert_eq!((logs[0].lost_total, &logs[1].problem), (1, &before[1].problem));
 }

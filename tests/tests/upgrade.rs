@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic, also in what its functions share")]
 
 use std::{
+    cell::Cell,
     fs,
     io::{Read, Write},
     net::{TcpListener, TcpStream},
@@ -14,6 +15,7 @@ use std::{
 use lb_tests::{
     order::{self, other},
     plain::{Plain, Running, unused_address, wait_until},
+    processes::{self, Process},
     program::{self, Installed},
     scene::{Scene, slower},
     wait,
@@ -325,8 +327,9 @@ fn switchover_waits_for_an_exchange_in_the_process_before() {
     });
 }
 
-#[test]
-fn reload_that_takes_an_address_away_resets_what_the_process_before_has_there() {
+/// A client that holds a connection to the second address of a holder, whose next process is in charge by now; then that address is
+/// taken out of the file. `before` is told the number of the process that has the connection, as the test knows it.
+fn takes_an_address_away(before: impl Fn(i32), and_then: impl Fn(&Scene, &str, &Value)) {
     let one = with_drain_timeout("500ms");
     let both = one.replacen("[\"198.51.100.10\"]", "[\"198.51.100.10\", \"198.51.100.20\"]", 1);
     Scene::unless_starved(&Options::default().configuration(&both), |scene| {
@@ -337,14 +340,45 @@ fn reload_that_takes_an_address_away_resets_what_the_process_before_has_there() 
         wait::until("it is connected", Duration::from_secs(30), || {
             (scene.status_of(&holder)["frontends"][0]["connections"].as_u64() > Some(0)).then_some(())
         });
+        let daemon = processes::of(scene, &holder).into_iter().find(Process::is_daemon).unwrap();
         upgrade(scene, &holder);
+        wait::until("it says what it has", Duration::from_secs(30), || {
+            (scene.status_of(&holder)["earlier"][0]["connections"] == 1).then_some(())
+        });
+        before(daemon.pid);
         scene.write_file(&holder, "/run/lab.toml", &one).unwrap();
         let report = scene.done(&holder, &["reload", "--json"]);
-        assert_eq!(report["cut"], 1, "{report}");
-        wait::until("the client is told", Duration::from_secs(30), || {
-            scene.log("client", "held").unwrap_or_default().contains("over").then_some(())
-        });
+        and_then(scene, &holder, &report);
     });
+}
+
+#[test]
+fn reload_that_takes_an_address_away_resets_what_the_process_before_has_there() {
+    takes_an_address_away(
+        |_| {},
+        |scene, _, report| {
+            assert_eq!((&report["cut"], &report["unanswered"]), (&1.into(), &0.into()), "{report}");
+            wait::until("the client is told", Duration::from_secs(30), || {
+                scene.log("client", "held").unwrap_or_default().contains("over").then_some(())
+            });
+        },
+    );
+}
+
+#[test]
+fn reload_that_takes_an_address_away_says_that_it_does_not_know_what_a_stopped_process_before_has_cut() {
+    let stopped = Cell::new(0);
+    takes_an_address_away(
+        |process| {
+            stopped.set(process);
+            kill(Pid::from_raw(process), Signal::SIGSTOP).unwrap();
+        },
+        |scene, holder, report| {
+            kill(Pid::from_raw(stopped.get()), Signal::SIGKILL).unwrap();
+            assert_eq!((&report["cut"], &report["unanswered"]), (&0.into(), &1.into()), "{report}");
+            assert!(scene.log(holder, "lbctl").unwrap().contains("cut=0 unanswered=1"));
+        },
+    );
 }
 
 #[test]

@@ -7,12 +7,20 @@ pub(super) fn cut(cut: u64, unanswered: u64) -> String {
         1 => "1 connection was cut".to_owned(),
         n => format!("{n} connections were cut"),
     };
-    let not_known = match unanswered {
-        0 => return known,
+    match not_known(unanswered) {
+        Some(not_known) => format!("{known} here; {not_known}"),
+        None => known,
+    }
+}
+
+/// So many processes before an upgrade did not say what they cut.
+pub(super) fn not_known(unanswered: u64) -> Option<String> {
+    let who = match unanswered {
+        0 => return None,
         1 => "a process before an upgrade does not answer, and what it".to_owned(),
         n => format!("{n} processes before an upgrade do not answer, and what they"),
     };
-    format!("{known} here; {not_known} cut is not known")
+    Some(format!("{who} cut is not known"))
 }
 
 #[cfg(test)]

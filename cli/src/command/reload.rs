@@ -2,7 +2,10 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use super::asking::{block_on, print, refused};
+use super::{
+    asking::{block_on, print, refused},
+    cut::not_known,
+};
 use crate::{
     control::{
         ReloadReport, ReloadRequest,
@@ -71,6 +74,7 @@ fn sentences(report: &ReloadReport) -> String {
         1 => lines.push("1 connection to an address that is gone was cut".to_owned()),
         n => lines.push(format!("{n} connections to addresses that are gone were cut")),
     }
+    lines.extend(not_known(report.unanswered));
     lines.extend(
         report
             .late_workers
@@ -103,11 +107,13 @@ mod tests {
         one.changes[0].how = How::Changed;
         one.changes[0].keys = vec!["maxconn".to_owned(), "weight".to_owned()];
         one.cut = 2;
+        one.unanswered = 1;
         one.late_workers = vec![1];
         assert_eq!(
             sentences(&one),
             "reloaded in 3 ms: file 8f31c2, was 77aa01\n  server app/web1 changed (maxconn, weight)\n\
              2 connections to addresses that are gone were cut\n\
+             a process before an upgrade does not answer, and what it cut is not known\n\
              worker 1 hangs: it still has the file before, until it goes on"
         );
     }

@@ -32,6 +32,9 @@ pub struct ReloadReport {
     /// Connections that were cut because their address is gone.
     #[serde(default)]
     pub cut: u64,
+    /// Processes before an upgrade that did not answer: what they cut is not known, and not in `cut`.
+    #[serde(default)]
+    pub unanswered: u64,
     /// Workers that hang and go over as soon as they don't.
     #[serde(default)]
     pub late_workers: Vec<usize>,

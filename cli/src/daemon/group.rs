@@ -32,6 +32,12 @@ pub(super) const NOBODY_SPEAKS: &str = "its speaker is silent";
 /// How the reason ends of who takes over from a node that has resigned.
 const GAVE_UP: &str = " gave it up";
 
+/// What a daemon has done that another one took the place of without having heard a last word of it.
+const DIED: &str = "its daemon was killed, or crashed";
+
+/// And while there is no other one.
+const MUTE: &str = "its daemon says nothing any more: killed, crashed or hung";
+
 /// For the resignation to be heard and to be followed by a claim.
 const BEFORE: Duration = Duration::from_secs(2);
 
@@ -65,6 +71,9 @@ struct Cause {
     claim: Moment,
     /// In words; `None` if it has said something else.
     fault: Option<String>,
+    /// That is what it looks like so far.
+    #[serde(default)]
+    is_guess: bool,
 }
 
 /// What a process knows of a group, for the next one.
@@ -233,26 +242,37 @@ impl Group {
         }
     }
 
-    /// A node that had a fault gives the addresses up without a word about it, and says it in its next hello.
+    /// A node that had a fault gives the addresses up without a word about it, and says it in its next hello. One whose daemon has died
+    /// does not: another daemon says hello some time.
     pub(super) fn note_cause(&mut self, session: Option<&Session>) {
         let Some((_, status)) = self.status.as_ref().filter(|(_, status)| status.state == State::Active)
         else {
             return;
         };
         let Some(giver) = status.reason.strip_suffix(GAVE_UP) else { return };
-        if self.cause.as_ref().is_some_and(|cause| cause.claim == status.since) {
+        let claim = status.since;
+        let known = self.cause.as_ref().filter(|cause| cause.claim == claim);
+        if known.is_some_and(|cause| !cause.is_guess) {
             return;
         }
         let peer = session.and_then(|session| session.peers().iter().find(|peer| peer.name == giver));
-        let Some((heard, said)) = peer.and_then(|peer| peer.said_of(&self.config.name)) else { return };
-        // What it said before it gave up is not about that.
-        let began = heard - Duration::from_millis(said.age_ms);
-        if said.state == State::Active || began + BEFORE < status.since {
+        let Some(peer) = peer else { return };
+        let (fault, is_guess) = if peer.broke_off_at(claim) {
+            (Some(DIED.to_owned()), false)
+        } else if let Some((heard, said)) = peer.said_of(&self.config.name) {
+            // What it said before it gave up is not about that.
+            let began = heard - Duration::from_millis(said.age_ms);
+            if said.state == State::Active || began + BEFORE < claim {
+                return;
+            }
+            let why = said.why.strip_prefix("over: ").unwrap_or(&said.why);
+            (why.strip_prefix("fault: ").map(str::to_owned), false)
+        } else if peer.is_mute() {
+            (Some(MUTE.to_owned()), true)
+        } else {
             return;
-        }
-        let why = said.why.strip_prefix("over: ").unwrap_or(&said.why);
-        let fault = why.strip_prefix("fault: ").map(str::to_owned);
-        self.cause = Some(Cause { claim: status.since, fault });
+        };
+        self.cause = Some(Cause { claim, fault, is_guess });
     }
 
     /// Why it is in its state.

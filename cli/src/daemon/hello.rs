@@ -100,6 +100,8 @@ pub(super) struct Peer {
     due: Moment,
     /// The boots before this one, each with the last counter that was heard of it.
     past_boots: VecDeque<(String, u64)>,
+    /// When the boot before this one was heard last, which did not say that it ends, and when this one was heard first.
+    broke_off: Option<(Moment, Moment)>,
     /// The boots that it has signed a hello of, whatever became of that.
     noted: VecDeque<String>,
     drift_reported: Option<(Moment, String)>,
@@ -167,6 +169,8 @@ struct KnownPeer {
     last: Option<(Moment, Hello)>,
     silent: bool,
     past_boots: VecDeque<(String, u64)>,
+    #[serde(default)]
+    broke_off: Option<(Moment, Moment)>,
 }
 
 impl KnownSession {
@@ -185,6 +189,7 @@ impl Session {
             last: peer.last.clone(),
             silent: peer.silent,
             past_boots: peer.past_boots.clone(),
+            broke_off: peer.broke_off,
         });
         KnownSession { boot: self.boot.clone(), counter: self.counter, peers: peers.collect() }
     }
@@ -196,6 +201,7 @@ impl Session {
             let same = |peer: &&mut Peer| peer.name == known.name && peer.address == known.address;
             if let Some(peer) = self.peers.iter_mut().find(same) {
                 (peer.last, peer.silent, peer.past_boots) = (known.last, known.silent, known.past_boots);
+                peer.broke_off = known.broke_off;
             }
         }
     }
@@ -416,6 +422,7 @@ impl Peer {
             silent: false,
             due: now + SILENCE,
             past_boots: VecDeque::new(),
+            broke_off: None,
             noted: VecDeque::new(),
             drift_reported: None,
             refused: None,
@@ -486,9 +493,12 @@ impl Peer {
             Some((_, last)) if last.boot != hello.boot => Some("after a restart"),
             Some(_) => None,
         };
-        if let Some((_, last)) = self.last.take()
+        if let Some((at, last)) = self.last.take()
             && last.boot != hello.boot
         {
+            if !last.ending {
+                self.broke_off = Some((at, now));
+            }
             self.past_boots.retain(|(boot, _)| *boot != hello.boot);
             if self.past_boots.len() == PAST_BOOTS {
                 self.past_boots.pop_front();
@@ -508,6 +518,16 @@ impl Peer {
     /// The last that it said is that it ends.
     pub(super) fn has_ended(&self) -> bool {
         self.last.as_ref().is_some_and(|(_, hello)| hello.ending)
+    }
+
+    /// Did its daemon end around `at` without a word? Known once another one has said hello.
+    pub(super) fn broke_off_at(&self, at: Moment) -> bool {
+        self.broke_off.is_some_and(|(last, next)| last <= at + MIN_GAP && at <= next)
+    }
+
+    /// It said hello before, and says nothing any more, not even that it ends.
+    pub(super) fn is_mute(&self) -> bool {
+        self.silent && self.last.is_some() && !self.has_ended()
     }
 
     /// The peer's part in `group`, if it is not silent.

@@ -62,8 +62,9 @@ pub(super) enum Step {
     Prepared(Box<Result<Prepared, ReloadError>>),
     /// The proxy has taken it over.
     Committed(Reloaded),
-    /// The speaker has it as well; this many connections were cut on addresses that are gone.
-    Settled { cut: u64 },
+    /// The speaker has it as well; this many connections were cut on addresses that are gone, as far as processes before an upgrade
+    /// have answered.
+    Settled { cut: u64, unanswered: u64 },
 }
 
 /// Reloads of this process.
@@ -208,8 +209,8 @@ impl Daemon {
                 self.bring_into_force(now, &mut reload, reloaded);
                 Ok(())
             }
-            Step::Settled { cut } => {
-                reload.report.cut = cut;
+            Step::Settled { cut, unanswered } => {
+                (reload.report.cut, reload.report.unanswered) = (cut, unanswered);
                 self.end_reload(now, reload);
                 return self.start_waiting(now);
             }
@@ -298,20 +299,22 @@ impl Daemon {
         match self.speaker.clone() {
             Some(speaker) if !is_same_election && self.stop.is_none() => {
                 let (proxy, limit) = (Arc::clone(&self.proxy), self.config.global.drain_timeout);
-                let earlier = self.earlier.leave(&gone, limit);
+                let earlier = self.earlier.clone();
                 self.spawn_step(async move {
                     speaker.reconfigure(groups_with_gone).await;
-                    let mut cut = 0;
+                    let (mut cut, mut unanswered) = (0, 0);
                     if !gone.is_empty() {
-                        let (own, before) = tokio::join!(proxy.leave(&gone, limit), earlier);
-                        cut = own as u64 + before;
+                        earlier.ask_anew();
+                        let (own, before) =
+                            tokio::join!(proxy.leave(&gone, limit), earlier.leave(&gone, limit));
+                        (cut, unanswered) = (own as u64 + before, earlier.unanswered());
                         speaker.reconfigure(groups).await;
                     }
-                    Step::Settled { cut }
+                    Step::Settled { cut, unanswered }
                 });
             }
             Some(_) | None => {
-                let _ = self.steps_in.send(wake::Step::Reload(Step::Settled { cut: 0 }));
+                let _ = self.steps_in.send(wake::Step::Reload(Step::Settled { cut: 0, unanswered: 0 }));
             }
         }
     }
@@ -333,6 +336,7 @@ impl Daemon {
             generation = report.generation,
             ?took,
             cut = report.cut,
+            unanswered = report.unanswered,
             changes = report.lines(MOST_LOGGED).join("; "),
             "reloaded"
         );

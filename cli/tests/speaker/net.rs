@@ -304,6 +304,13 @@ impl Drop for Node {
     }
 }
 
+/// Waits until both nodes say that as the reason why the address is where it is.
+pub(crate) fn wait_until_both_say(nodes: [&Node; 2], why: &str) {
+    for node in nodes {
+        wait_for(why, || (node.status()["groups"][0]["why"] == why).then_some(()));
+    }
+}
+
 /// Whether a process is gone, or is a zombie.
 pub(crate) fn is_dead(pid: Pid) -> bool {
     let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else { return true };

@@ -12,6 +12,7 @@ use crate::{
     config::{Address, Backend, BackendId, ServerAddress},
     health::{board::Board, server::ServerHealth},
     listener::{binding::Bindings, pause::Pauses},
+    log::KnownLog,
     node::Node,
 };
 
@@ -31,6 +32,9 @@ pub struct Known {
     /// Places that could not be bound.
     #[serde(default)]
     unbound: Vec<String>,
+    /// Of logs, by where they go.
+    #[serde(default)]
+    logs: BTreeMap<String, KnownLog>,
 }
 
 #[derive(Debug, Default, Deserialize, Serialize)]
@@ -68,11 +72,13 @@ impl Known {
         let unbound = bindings.failures().into_iter().map(|(place, _)| place).collect();
         let pauses = bindings.pauses().clone();
         let (answers, generation) = (board.answers(), node.generation);
-        Self { frontends, backends, answers, pauses, generation, unbound }
+        let logs = node.loggers.known();
+        Self { frontends, backends, answers, pauses, generation, unbound, logs }
     }
 
     /// What the first generation of a process begins with. Before a worker has begun.
     pub(crate) fn restore(&self, node: &Node) {
+        node.loggers.restore(&self.logs);
         let Some(counters) = node.counters.first() else { return };
         for (config, counters) in node.config.frontends.iter().zip(&counters.frontends) {
             if let Some(known) = self.frontends.get(&config.name) {

@@ -10,6 +10,7 @@
 //! datagram that nobody takes is refused later than it is sent: the last one before that is lost, and then one at a time is
 //! tried until none is refused.
 
+mod known;
 mod output;
 
 use std::{
@@ -25,6 +26,7 @@ use std::{
 
 use tokio::sync::oneshot;
 
+pub(crate) use self::known::KnownLog;
 use self::output::{Output, words};
 use super::{
     clock::Clock,
@@ -72,6 +74,10 @@ enum Message {
     Lines(Batch),
     /// There is an order.
     Look,
+    /// What the process before this one knew is known now.
+    Restored {
+        is_broken: bool,
+    },
     /// Answered when everything before it is written or lost.
     Flush(SyncSender<()>),
 }
@@ -106,6 +112,10 @@ struct Known {
     problem: Option<LogProblem>,
     /// Of its name.
     name_problem: Option<LogProblem>,
+    /// Nobody took the last line.
+    is_refused: bool,
+    /// How many lost lines the log itself tells of.
+    told: u64,
     order: Option<Order>,
     /// How the sink itself says something, and how this node is called.
     events: (EventFormat, String),
@@ -124,26 +134,8 @@ impl Sink {
     /// Starts its thread. `notice` is the header of lines that it writes itself.
     pub(super) fn start(destination: &LogDestination, notice: Header, workers: usize) -> Arc<Self> {
         let (queue, received) = sync_channel(workers * outbox::BUFFERS + CONTROL_LINES);
-        let shared = Arc::new(Shared {
-            waiting: AtomicU64::new(0),
-            written: AtomicU64::new(0),
-            lost: AtomicU64::new(0),
-            writing: AtomicU64::new(0),
-            started: Instant::now(),
-            ended: AtomicBool::new(false),
-            known: Mutex::default(),
-        });
-        let writer = Writer {
-            output: Output::new(destination),
-            shared: Arc::clone(&shared),
-            name: destination.to_string(),
-            notice,
-            clock: Clock::default(),
-            faulty: None,
-            is_refused: false,
-            told: (Instant::now(), 0),
-            warned: (Instant::now(), 0),
-        };
+        let shared = Arc::new(Shared::new());
+        let writer = Writer::new(destination, notice, Arc::clone(&shared));
         let spawned =
             thread::Builder::new().name("lbctl-log".to_owned()).spawn(move || writer.run(&received));
         if let Err(error) = spawned {
@@ -277,6 +269,18 @@ impl Drop for Sink {
 }
 
 impl Shared {
+    fn new() -> Self {
+        Self {
+            waiting: AtomicU64::new(0),
+            written: AtomicU64::new(0),
+            lost: AtomicU64::new(0),
+            writing: AtomicU64::new(0),
+            started: Instant::now(),
+            ended: AtomicBool::new(false),
+            known: Mutex::default(),
+        }
+    }
+
     /// Held for a moment only, by whoever finds something new or looks.
     fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
@@ -310,6 +314,8 @@ struct Writer {
     faulty: Option<Instant>,
     /// Nobody took the last line: the next one goes alone until one is not refused.
     is_refused: bool,
+    /// It was broken for the process before this one, where opening it did not fail: that it can be opened says nothing, a line does.
+    is_unproven: bool,
     /// When a loss was told last in the log itself, and how many were lost by then.
     told: (Instant, u64),
     /// The same for what the program says of itself.
@@ -317,6 +323,21 @@ struct Writer {
 }
 
 impl Writer {
+    fn new(destination: &LogDestination, notice: Header, shared: Arc<Shared>) -> Self {
+        Self {
+            output: Output::new(destination),
+            shared,
+            name: destination.to_string(),
+            notice,
+            clock: Clock::default(),
+            faulty: None,
+            is_refused: false,
+            is_unproven: false,
+            told: (Instant::now(), 0),
+            warned: (Instant::now(), 0),
+        }
+    }
+
     fn run(mut self, received: &Receiver<Message>) {
         loop {
             let message = if self.faulty.is_some() {
@@ -332,6 +353,7 @@ impl Writer {
             match message {
                 Message::Lines(batch) => self.write_batch(batch),
                 Message::Look => self.look(),
+                Message::Restored { is_broken } => self.restore(is_broken),
                 Message::Flush(done) => {
                     let _ = done.send(());
                 }
@@ -339,11 +361,20 @@ impl Writer {
         }
     }
 
+    fn restore(&mut self, is_broken: bool) {
+        let known = self.shared.known();
+        (self.is_refused, self.told.1) = (known.is_refused, known.told);
+        self.warned.1 = self.shared.lost.load(Ordering::Relaxed);
+        self.faulty = is_broken.then(Instant::now);
+        self.is_unproven = is_broken;
+    }
+
     /// Does what it was told to, and finds out if the place is there.
     fn look(&mut self) {
         self.obey();
         let opened = self.output.open();
-        if opened.is_err() || self.output.tells() {
+        self.is_unproven &= opened.is_ok();
+        if opened.is_err() || (self.output.tells() && !self.is_unproven) {
             self.judge(opened.err().map(|error| words(&error)), Duration::ZERO);
         }
     }
@@ -402,7 +433,11 @@ impl Writer {
         };
         self.shared.writing.store(0, Ordering::Relaxed);
         self.shared.lost.fetch_add(attempt.lost, Ordering::Relaxed);
+        self.is_unproven = false;
         let was_refused = std::mem::replace(&mut self.is_refused, attempt.is_refused);
+        if was_refused != attempt.is_refused {
+            self.shared.known().is_refused = attempt.is_refused;
+        }
         if was_refused && attempt.fault.is_none() {
             self.recovered();
         }
@@ -459,6 +494,7 @@ impl Writer {
         }
         let (new, lost) = self.losses(self.told)?;
         self.told = (Instant::now(), lost);
+        self.shared.known().told = lost;
         let message = if new == 1 {
             "1 line of this log is lost".to_owned()
         } else {

@@ -7,7 +7,7 @@ use lb_vrrp::{GroupStatus, status::MemberStatus};
 use super::*;
 use crate::{
     config,
-    daemon::hello::{Local, LocalGroup, Session},
+    daemon::hello::{Hello, Local, LocalGroup, Session, message},
 };
 
 mod cause;
@@ -47,6 +47,8 @@ struct World {
     speaker_speaks: bool,
     up: Option<Timestamp>,
     earlier: Vec<EarlierProcess>,
+    /// Hellos of lb2 so far.
+    hellos: u64,
 }
 
 impl World {
@@ -72,7 +74,8 @@ impl World {
             delays: Vec::new(),
         };
         let nowhere = Vec::new();
-        Self { config, groups, session, proxy, nowhere, speaker_speaks: true, up: None, earlier: Vec::new() }
+        let (speaker_speaks, up, earlier, hellos) = (true, None, Vec::new(), 0);
+        Self { config, groups, session, proxy, nowhere, speaker_speaks, up, earlier, hellos }
     }
 
     /// The speaker says that this node is in `state` since `since`, and heard lb2 at `heard`.
@@ -116,10 +119,18 @@ impl World {
 
     /// lb2 says that at `now`.
     fn hears_that(&mut self, now: Moment, said: Local) {
-        let boot = format!("boot-{}", now.as_nanos());
-        let mut other = Session::new(now, boot, said, [("lb1".to_owned(), IpAddr::from([192, 0, 2, 11]))]);
+        self.hears_of_boot(now, said, "boot", false);
+    }
+
+    /// This boot of lb2 says that at `now`, and perhaps that it ends.
+    fn hears_of_boot(&mut self, now: Moment, said: Local, boot: &str, ending: bool) {
+        let to = [("lb1".to_owned(), IpAddr::from([192, 0, 2, 11]))];
+        let mut other = Session::new(now, boot.to_owned(), said, to);
         other.handle_timeout(now);
         let (_, bytes) = other.poll_transmit().expect("due");
+        let hello = message::decode(&bytes, None).expect("a hello");
+        self.hellos += 1;
+        let bytes = message::encode(&Hello { counter: self.hellos, ending, ..hello }, None);
         self.session.handle_datagram(now, SocketAddr::new(LB2, 3112), Some(255), &bytes);
     }
 
