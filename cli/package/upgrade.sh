@@ -8,6 +8,9 @@ control_sockets() {
         esac
         # Those of containers are not ours.
         [ "$process/root" -ef / ] || continue
+        # Nor are those of people: what they run is theirs to upgrade, and need not be what it looks like. Not the owner of the folder,
+        # which is root where a process lets nobody look at it.
+        [ "$(awk '$1 == "Uid:" { print $2 }' "$process/status")" -lt 1000 ] || continue
         tr '\0' '\n' <"$process/cmdline" | awk -v cwd="$(readlink "$process/cwd")" '
             NR == 2 && $0 != "run" { exit }
             NR == 2 { runs = 1; folder = "/run/lbctl" }

@@ -161,6 +161,32 @@ fn places_of_logs_that_are_not_there_and_a_drain_that_the_unit_would_cut_are_war
 }
 
 #[test]
+fn a_limit_on_open_files_that_is_too_low_for_maxconn_is_a_warning_that_says_what_it_is_enough_for() {
+    let said = |maxconn: &str| {
+        let file = format!(
+            "[global]\nthreads = 1\n{maxconn}[listen.web]\nbind = \"127.0.0.1:{}\"\nservers = [\"192.0.2.21:80\"]\n",
+            free_port()
+        );
+        let mut command = Command::new("prlimit");
+        command.args(["--nofile=1000:1000", env!("CARGO_BIN_EXE_lbctl"), "check", "--here"]);
+        let output = run(&mut command, &file);
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        stderr(&output).to_owned()
+    };
+    let by_default = said("");
+    let warning =
+        "warning: maxconn is 20000 by default, and 1000 open files (ulimit -Hn, here) are enough for ";
+    assert!(by_default.contains(warning), "{by_default}");
+    let chosen = said("maxconn = 600\n");
+    let usable =
+        chosen.split("maxconn is 600, and 1000 open files (ulimit -Hn, here) are enough for ").nth(1);
+    let usable = usable.and_then(|rest| rest.split_once(" connections; the unit has LimitNOFILE= for that"));
+    let usable: u32 = usable.expect(&chosen).0.parse().unwrap();
+    assert!((50..600).contains(&usable), "{chosen}");
+    assert!(!said(&format!("maxconn = {usable}\n")).contains("open files"));
+}
+
+#[test]
 fn commands_that_are_not_there_or_anybodys_and_users_that_can_not_run_them_are_told() {
     use std::os::unix::fs::PermissionsExt;
     let scratch = tempfile::tempdir().unwrap();

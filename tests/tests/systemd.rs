@@ -301,6 +301,12 @@ fn script_of_those_without_systemd_starts_stops_and_refuses_a_bad_file() {
     said(&script("status"), 3);
     assert!(said(&script("stop"), 0).contains("lbctl does not run"));
     said(&script("start"), 0);
+    // Who may not look does not say that nothing runs.
+    for order in ["status", "stop", "start"] {
+        let nobody = "setpriv --reuid=65534 --regid=65534 --clear-groups";
+        let said = said(&inside(&format!("{nobody} /etc/init.d/lbctl {order}")), 4);
+        assert!(said.contains("may not see whether lbctl runs"), "{order}: {said}");
+    }
     said(&inside(&format!("kill {other}")), 0);
     let killed = daemon();
     assert_eq!(pid_file(), killed);
@@ -348,7 +354,15 @@ fn script_of_those_without_systemd_starts_stops_and_refuses_a_bad_file() {
     fs::write(root.join("etc/default/lbctl"), "CONTROL=/run/other/control.sock\n").unwrap();
     said(&script("start"), 0);
     let second = daemon();
-    assert!(said(&inside("dpkg -i /root/next.deb"), 0).contains(&format!("lbctl {NEXT} after")));
+    // Of somebody, who may put in the place of its socket what he likes.
+    let somebodys = "printf '[listen.a]\\nbind = \"127.0.0.1:8082\"\\nservers = [\"127.0.0.1:8081\"]\\n' >/tmp/lb.toml
+        setpriv --reuid=1000 --regid=1000 --clear-groups lbctl run /tmp/lb.toml --runtime-dir /tmp/his >/dev/null 2>&1 &
+        until lbctl status --json --control /tmp/his/control.sock >/dev/null || [ $? -eq 2 ]; do sleep 0.1; done";
+    said(&inside(somebodys), 0);
+    let upgraded = said(&inside("dpkg -i /root/next.deb"), 0);
+    assert!(upgraded.contains(&format!("lbctl {NEXT} after")), "{upgraded}");
+    assert_eq!(upgraded.matches("is in charge").count(), 1, "{upgraded}");
+    said(&inside("lbctl stop --now --control /tmp/his/control.sock"), 0);
     assert!(daemon().is_number() && daemon() != second && daemon() == pid_file());
     said(&script("stop"), 0);
     said(&script("status"), 3);

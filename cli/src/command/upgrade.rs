@@ -17,13 +17,16 @@ use crate::{
     output::age::took_milliseconds,
 };
 
+/// The daemon waits for less than that for each part: one that needs longer hangs, or is none.
+const LIMIT: Duration = Duration::from_secs(120);
+
 /// Arguments of `lbctl upgrade`.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Starts the program that is installed where the running one was started from, gives it the listening \
                   sockets, what is known of servers and clients, and the speaker, and returns when it is in charge. No \
                   connection is lost and no address moves. The process before ends when its last connection has ended, or \
-                  after --limit.\n\nExit codes: 0 another process is in charge, 1 refused or no daemon, 64 usage, 78 the file \
+                  after --limit.\n\nExit codes: 0 another process is in charge, 1 refused, no daemon, or no answer within 2 minutes, 64 usage, 78 the file \
                   is bad: what `lbctl check` says is on stderr. In all but the first, nothing has changed."
 )]
 pub struct UpgradeArguments {
@@ -43,7 +46,7 @@ pub fn run(arguments: &UpgradeArguments) -> Exit {
     block_on(async {
         let limit_ms = u64::try_from(arguments.limit.as_millis()).unwrap_or(u64::MAX);
         let client = Client::new(&arguments.control);
-        match client.post::<UpgradeReport>("/v1/upgrade", &UpgradeRequest { limit_ms }).await {
+        match client.post_within::<UpgradeReport>("/v1/upgrade", &UpgradeRequest { limit_ms }, LIMIT).await {
             Ok(Answer { value, .. }) => print(&value, arguments.json, sentences),
             Err(error) => refused(&error, arguments.json),
         }

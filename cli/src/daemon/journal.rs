@@ -8,7 +8,7 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use serde::{Deserialize, Serialize};
@@ -18,6 +18,7 @@ use crate::control::{Event, EventKind, Timestamp};
 
 mod following;
 
+use self::following::Followers;
 pub(super) use self::following::{Refused, Wanted, run};
 
 /// Events that are kept.
@@ -51,7 +52,7 @@ pub(super) struct Journal {
     /// Readers wait for it: it is sent again with every event.
     end: watch::Sender<Option<End>>,
     /// A clone for each that follows.
-    followers: Arc<()>,
+    followers: Followers,
 }
 
 #[derive(Debug, Default)]
@@ -91,7 +92,7 @@ pub(super) struct Batch {
 
 impl Default for Journal {
     fn default() -> Self {
-        Self { kept: Mutex::default(), end: watch::Sender::new(None), followers: Arc::default() }
+        Self { kept: Mutex::default(), end: watch::Sender::new(None), followers: Followers::default() }
     }
 }
 

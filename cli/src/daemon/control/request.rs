@@ -92,7 +92,8 @@ pub(super) async fn answer(
             return closing(refusal(StatusCode::PAYLOAD_TOO_LARGE, detail));
         }
         if path == "/v1/events" {
-            return events(request.uri().query().unwrap_or_default(), commands, in_hand).await;
+            let query = request.uri().query().unwrap_or_default();
+            return events(query, peer.may_change, commands, in_hand).await;
         }
         return read(&path, commands, statuses).await;
     }
@@ -269,7 +270,7 @@ async fn trace(body: &[u8], commands: &mpsc::Sender<Command>, in_hand: InHand) -
 }
 
 /// Answers at once, and then with each event.
-async fn events(query: &str, commands: &mpsc::Sender<Command>, in_hand: InHand) -> Answer {
+async fn events(query: &str, may_change: bool, commands: &mpsc::Sender<Command>, in_hand: InHand) -> Answer {
     let wanted = journal::Wanted::parse(query);
     let (reply, answer) = oneshot::channel();
     let asked = async {
@@ -282,7 +283,7 @@ async fn events(query: &str, commands: &mpsc::Sender<Command>, in_hand: InHand) 
         Err(_) => return refusal(StatusCode::SERVICE_UNAVAILABLE, STUCK.to_owned()),
     };
     let (lines, body) = mpsc::channel(LINES_AHEAD);
-    match wanted.and_then(|wanted| journal::run(&journal, wanted, lines, in_hand)) {
+    match wanted.and_then(|wanted| journal::run(&journal, wanted, may_change, lines, in_hand)) {
         Ok(()) => response(StatusCode::OK, LINES, AnswerBody::Lines(body)),
         Err(journal::Refused::Request(why)) => refusal(StatusCode::BAD_REQUEST, why),
         Err(journal::Refused::Full(why)) => refusal(StatusCode::SERVICE_UNAVAILABLE, why),

@@ -8,7 +8,7 @@ use tokio::{sync::mpsc, time::timeout};
 use super::{End, Journal};
 use crate::control::{EventLine, LAST_EVENTS};
 
-/// Followers at a time.
+/// Followers at a time, of those who may only read, and of those who may change something: neither keeps the others out.
 const MOST: usize = 16;
 
 /// Events that are taken out of the journal at once.
@@ -27,6 +27,13 @@ pub(in crate::daemon) struct Wanted {
     pub(in crate::daemon) follow: bool,
     /// Those after the one with this number; else the last ones.
     pub(in crate::daemon) after: Option<u64>,
+}
+
+/// One each for who follows now, and one more: of those who may only read, and of the others.
+#[derive(Debug, Default)]
+pub(super) struct Followers {
+    readers: Arc<()>,
+    others: Arc<()>,
 }
 
 /// Why nothing is told.
@@ -62,12 +69,14 @@ impl Wanted {
 pub(in crate::daemon) fn run<T: Send + 'static>(
     journal: &Arc<Journal>,
     wanted: Wanted,
+    may_change: bool,
     lines: mpsc::Sender<Bytes>,
     in_hand: T,
 ) -> Result<(), Refused> {
-    let follower = wanted.follow.then(|| Arc::clone(&journal.followers));
+    let followers = if may_change { &journal.followers.others } else { &journal.followers.readers };
+    let follower = wanted.follow.then(|| Arc::clone(followers));
     // The journal has one, and so has this one.
-    if wanted.follow && Arc::strong_count(&journal.followers) > MOST + 1 {
+    if wanted.follow && Arc::strong_count(followers) > MOST + 1 {
         return Err(Refused::Full(format!(
             "{MOST} readers follow the events already; end one of them (Ctrl-C) first"
         )));

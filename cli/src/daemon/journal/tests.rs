@@ -112,7 +112,7 @@ async fn a_follower_who_stands_still_holds_nobody_up_and_is_told_what_he_missed(
     let journal = Arc::new(Journal::default());
     fill(&journal, 150);
     let (sender, mut lines) = mpsc::channel(2);
-    run(&journal, Wanted { follow: true, after: None }, sender, ()).expect("one of few");
+    run(&journal, Wanted { follow: true, after: None }, true, sender, ()).expect("one of few");
     assert_eq!(numbers(&read(&mut lines).await), (51..=150).collect::<Vec<_>>(), "the last ones");
     // He reads nothing while more happens than is kept.
     fill(&journal, 5_000);
@@ -137,13 +137,13 @@ async fn who_has_had_some_is_told_the_rest_and_who_does_not_follow_is_told_that_
         [(Some(1), vec![2, 3]), (Some(3), vec![]), (Some(700), vec![1, 2, 3]), (None, vec![1, 2, 3])]
     {
         let (sender, mut lines) = mpsc::channel(2);
-        run(&journal, Wanted { follow: false, after }, sender, ()).expect("one of few");
+        run(&journal, Wanted { follow: false, after }, true, sender, ()).expect("one of few");
         let expected: Vec<_> = expected.into_iter().chain([u64::MAX]).collect();
         assert_eq!(numbers(&read(&mut lines).await), expected, "{after:?}");
     }
     // Another process goes on: no line says that it is over.
     let (sender, mut lines) = mpsc::channel(2);
-    run(&journal, Wanted { follow: true, after: Some(3) }, sender, ()).expect("one of few");
+    run(&journal, Wanted { follow: true, after: Some(3) }, true, sender, ()).expect("one of few");
     journal.end(End::Elsewhere);
     assert_eq!(read(&mut lines).await, []);
     assert!(lines.recv().await.is_none());
@@ -154,15 +154,16 @@ async fn followers_are_few_and_one_who_reads_nothing_makes_room() {
     let journal = Arc::new(Journal::default());
     fill(&journal, 100);
     let wanted = Wanted { follow: true, after: Some(0) };
-    let follow = || {
+    let follow = |may_change| {
         let (sender, lines) = mpsc::channel(2);
-        run(&journal, wanted, sender, ()).map(|()| lines)
+        run(&journal, wanted, may_change, sender, ()).map(|()| lines)
     };
-    let all: Vec<_> = (0..16).map(|_| follow().expect("one of few")).collect();
-    assert!(matches!(follow(), Err(Refused::Full(_))));
+    let all: Vec<_> = (0..16).map(|_| follow(false).expect("one of few")).collect();
+    assert!(matches!(follow(false), Err(Refused::Full(_))));
+    let other = follow(true).expect("who may change something is kept out by nobody who may only read");
     tokio::time::sleep(Duration::from_secs(61)).await;
-    let again = follow().expect("those before have read nothing for a minute");
-    drop((all, again));
+    let again = follow(false).expect("those before have read nothing for a minute");
+    drop((all, other, again));
 }
 
 #[test]
