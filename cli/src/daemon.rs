@@ -57,6 +57,7 @@ mod pid_file;
 mod probes;
 mod problems;
 mod reachable;
+mod refusing;
 mod reload;
 mod report;
 pub mod speaker_link;
@@ -361,6 +362,7 @@ impl Daemon {
 
     fn survey(&mut self) {
         self.follow_tracks();
+        self.note_refusals();
         let shared: Vec<_> = self.groups.iter().flat_map(Group::addresses).collect();
         self.sources = self.surroundings.sources(&shared);
         let members = self.groups.iter().flat_map(|group| &group.config.members);

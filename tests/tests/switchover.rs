@@ -280,3 +280,32 @@ fn of_three_nodes_the_one_that_is_wanted_takes_it_once_those_before_it_are_drain
         assert_eq!(third.wait().unwrap().code, Some(0));
     });
 }
+
+/// Readiness knows nothing of orders, or a pair would swing with them; who gives the addresses away is told.
+#[test]
+fn node_that_was_told_to_refuse_clients_is_given_nothing_unless_it_is_forced() {
+    Scene::unless_starved(&Options::default().configuration(&file()), |scene| {
+        let holder = scene.holder();
+        let peer = other(&holder);
+        scene.wait_until_other_is_ready(&holder);
+        scene.done(peer, &["frontend", "web", "pause", "--json"]);
+        let problem = format!("{peer} would refuse clients of web");
+        let is_problem = || {
+            let problems = scene.status_of(&holder)["problems"].to_string();
+            problems.contains(&problem) && problems.contains("frontend web is paused by ")
+        };
+        wait::until("the holder knows", LONG, || is_problem().then_some(()));
+        for words in [&["switchover"][..], &["switchover", "--dry-run"], &["drain"]] {
+            let why = scene.refused(&holder, words, 1);
+            assert!(
+                why.contains(&format!("{peer} would refuse clients: frontend web is paused by ")),
+                "{why}"
+            );
+        }
+        assert_eq!(scene.holder(), holder);
+        scene.done(peer, &["frontend", "web", "resume", "--json"]);
+        wait::until("it is over", LONG, || (!is_problem()).then_some(()));
+        scene.done(&holder, &["switchover", "--json"]);
+        scene.wait_until_held_by(peer, LONG).unwrap();
+    });
+}

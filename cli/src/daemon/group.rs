@@ -56,6 +56,8 @@ pub(super) struct Group {
     pub(super) told: Option<Told>,
     /// It was given away when somebody asked: it is not taken back from a ready Active.
     pub(super) yields: bool,
+    /// What is ordered here that would keep clients of it out.
+    pub(super) refuses: Option<String>,
     logged: Option<Readiness>,
     /// When the claim became Active whose last steps are in the log.
     logged_claim: Option<Moment>,
@@ -126,6 +128,7 @@ impl Group {
             dual_active_since: None,
             told: None,
             yields: false,
+            refuses: None,
             logged: None,
             logged_claim: None,
             telling: Telling::default(),
@@ -288,7 +291,7 @@ impl Group {
 
     /// What the hello says of it.
     pub(super) fn local(&self, now: Moment, started: Moment) -> LocalGroup {
-        let name = self.config.name.clone();
+        let (name, refuses) = (self.config.name.clone(), self.refuses.clone());
         if let Some(since) = self.silent_since(now) {
             return LocalGroup {
                 name,
@@ -298,6 +301,7 @@ impl Group {
                 priority: self.config.priority.get(),
                 ready: Ready::Fault { reason: NOBODY_SPEAKS.to_owned() },
                 announced: None,
+                refuses,
             };
         }
         match &self.status {
@@ -314,6 +318,7 @@ impl Group {
                     .last()
                     .filter(|_| status.state == State::Active)
                     .and_then(|last| last.moments.announced),
+                refuses,
             },
             None => LocalGroup {
                 name,
@@ -323,6 +328,7 @@ impl Group {
                 priority: self.config.priority.get(),
                 ready: report::ready(&self.tracker.readiness()),
                 announced: None,
+                refuses,
             },
         }
     }

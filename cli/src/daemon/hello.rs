@@ -85,6 +85,8 @@ pub(super) struct LocalGroup {
     pub(super) ready: Ready,
     /// When it announced the addresses that it holds.
     pub(super) announced: Option<Moment>,
+    /// What is ordered there that would keep clients out.
+    pub(super) refuses: Option<String>,
 }
 
 /// Another node of the file that says hello.
@@ -391,6 +393,7 @@ impl Session {
             announced_us: group
                 .announced
                 .map(|at| u64::try_from(now.saturating_since(at).as_micros()).unwrap_or(u64::MAX)),
+            refuses: group.refuses.clone(),
         });
         Hello {
             node: self.local.node.clone(),

@@ -58,6 +58,7 @@ pub(super) fn find(facts: &Facts<'_>, status: &Status) -> Vec<Problem> {
         let is_other = status.drained.is_some() || group.silent_since(facts.at.moment).is_some();
         let is_told = |node: &&GroupNode| !(node.local && is_other);
         problems.extend(report.nodes.iter().filter(is_told).filter_map(|node| unready(status, report, node)));
+        problems.extend(refusing(facts, report));
     }
     problems.extend(status.drained.as_ref().map(|drained| Problem {
         what: format!("{} is drained", status.node),
@@ -119,6 +120,23 @@ pub(super) fn find(facts: &Facts<'_>, status: &Status) -> Vec<Problem> {
     problems.extend(status.logs.iter().filter_map(log));
     problems.extend(certificates::expiring(status));
     problems
+}
+
+/// A failover to such a node serves nobody; a switchover or a drain is refused.
+fn refusing(facts: &Facts<'_>, report: &crate::control::Group) -> Vec<Problem> {
+    let peers = facts.session.iter().flat_map(|session| session.peers());
+    let told = peers.filter_map(|peer| {
+        let why = peer.group(&report.name)?.refuses.as_deref()?;
+        Some(Problem {
+            what: format!("{} would refuse clients of {}", peer.name, vip_names(report)),
+            since: None,
+            look_at: format!(
+                "{why}. It takes over all the same when this node fails; a switchover or a drain here is refused. To end that, there: {}",
+                if why.starts_with("frontend ") { "lbctl frontend NAME resume" } else { "lbctl server BACKEND/SERVER ready" }
+            ),
+        })
+    });
+    told.collect()
 }
 
 /// Whoever has forgotten it looks for the reason elsewhere.

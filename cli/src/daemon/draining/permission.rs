@@ -103,6 +103,10 @@ impl Daemon {
             reasons.push(match peer.map(|peer| (peer, peer.group(group))) {
                 Some((peer, _)) if peer.has_ended() => format!("{name} is stopped"),
                 Some((_, Some(hello))) => match &hello.ready {
+                    Ready::Yes if hello.refuses.is_some() => {
+                        let why = hello.refuses.as_deref().unwrap_or_default();
+                        format!("{name} would refuse clients: {why}")
+                    }
                     Ready::Yes => {
                         ready.push((name.clone(), hello.priority));
                         continue;

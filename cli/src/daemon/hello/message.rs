@@ -92,6 +92,9 @@ pub(crate) struct GroupHello {
     /// How long ago it announced the addresses that it holds, in microseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) announced_us: Option<u64>,
+    /// What is ordered there that would keep clients out, were it to hold the addresses; a program of before does not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) refuses: Option<String>,
 }
 
 /// The addresses of an interface.
@@ -201,6 +204,7 @@ fn write(hello: &Hello) -> Vec<u8> {
 fn shorten_reasons(hello: &mut Hello, number: usize, length: usize) {
     for group in &mut hello.groups {
         shorten(&mut group.why, length);
+        group.refuses.iter_mut().for_each(|why| shorten(why, length));
         match &mut group.ready {
             Ready::Yes => {}
             Ready::Degraded { reasons } => {
@@ -247,8 +251,10 @@ impl Hello {
         signs.iter_mut().for_each(tame);
         [node, version, boot, file].into_iter().for_each(tame);
         addresses.iter_mut().for_each(|one| tame(&mut one.interface));
-        for GroupHello { name, state: _, age_ms: _, why, priority: _, ready, announced_us: _ } in groups {
-            [name, why].into_iter().for_each(tame);
+        for GroupHello { name, state: _, age_ms: _, why, priority: _, ready, announced_us: _, refuses } in
+            groups
+        {
+            [name, why].into_iter().chain(refuses).for_each(tame);
             match ready {
                 Ready::Yes => {}
                 Ready::Degraded { reasons } => reasons.iter_mut().for_each(tame),
@@ -303,6 +309,7 @@ mod tests {
                     priority: 253,
                     ready: Ready::Degraded { reasons: vec![reason.to_owned(); 8] },
                     announced_us: None,
+                    refuses: None,
                 })
                 .collect(),
             addresses: vec![InterfaceAddresses {

@@ -30,6 +30,7 @@ fn local(node: &str, file: &str, state: State) -> Local {
             priority: 254,
             ready: Ready::Yes,
             announced: None,
+            refuses: None,
         }],
         addresses: Vec::new(),
     }

@@ -182,6 +182,7 @@ fn local(node: &str, file: &str) -> Local {
             priority: 253,
             ready: Ready::Yes,
             announced: None,
+            refuses: None,
         }],
         addresses: Vec::new(),
     }
