@@ -50,7 +50,7 @@ impl Daemon {
         }
         let limit = patience.limit(self.config.global.drain_timeout, self.groups.is_empty());
         tracing::info!(by, ?limit, "stopping: draining first");
-        systemd::notify("STOPPING=1");
+        systemd::insist("STOPPING=1");
         self.earlier.ask_anew();
         let held: Vec<String> = self.held().into_iter().map(str::to_owned).collect();
         self.stop = Some(Stop::new(format!("stop by {by}"), now, held, limit, reply));

@@ -32,6 +32,11 @@ pub(super) enum Refused {
 /// Where the answer to an order goes.
 pub(super) type Reply<T> = oneshot::Sender<Result<T, Refused>>;
 
+/// Why an order that came during an upgrade is not carried out here.
+pub(super) fn taken_over_by(pid: u32) -> String {
+    format!("process {pid} has just taken over, and serves: again")
+}
+
 impl Daemon {
     pub(super) fn order_server(&self, request: &ServerRequest, by: &str, reply: Reply<ServerReport>) {
         let found = self.no_order_now().and_then(|()| find_server(&self.config, &request.server));

@@ -12,14 +12,16 @@ use std::{path::Path, sync::Arc};
 
 use lb_proxy::{Prepared, ReloadError, Reloaded, patience::within};
 use lb_vrrp::{GroupConfig, Moment};
+use rustix::process::Signal;
 use tokio::{sync::oneshot, task::spawn_blocking};
 
-use super::{Daemon, SpeakerHandle, detach, problems, speaker_link, systemd, wake};
+use super::{Daemon, SpeakerHandle, detach, orders, problems, speaker_link, systemd, wake};
 use crate::{
     config::{self, Config, Diagnostics},
     control::{Change, Problem, ReloadReport, Timestamp},
     interfaces::nowhere_warnings,
     log,
+    process::Process,
 };
 
 mod changes;
@@ -131,10 +133,11 @@ impl Reloads {
 
 impl Daemon {
     pub(super) fn begin_reload(&mut self, now: Moment, request: Request) {
-        if let Some(why) = self.no_reload_now() {
+        let is_upgraded = self.upgrade.is_some() && self.stop.is_none();
+        if let Some(why) = self.no_reload_now().filter(|_| !is_upgraded) {
             tracing::warn!(by = request.by, "no reload: {why}");
             request.answer(Err(Refused::Now(why.to_owned())));
-        } else if self.reloads.is_under_way() || self.reloads.is_other_turn {
+        } else if is_upgraded || self.reloads.is_under_way() || self.reloads.is_other_turn {
             tracing::info!(by = request.by, "asked to reload while something else is under way: it follows");
             self.reloads.waiting.push(request);
         } else {
@@ -343,7 +346,7 @@ impl Daemon {
         self.reloads.loaded = Some(Timestamp::now());
         self.reloads.refused = None;
         self.own_problems.retain(|problem| problem.what != problems::NOT_TOLD);
-        systemd::notify("READY=1");
+        systemd::insist("READY=1");
         for request in requests {
             request.answer(Ok(report.clone()));
         }
@@ -356,7 +359,7 @@ impl Daemon {
         tracing::error!(hash = short(&self.config.hash), "reload refused: what ran before runs on");
         self.reloads.refused = Some((Timestamp::now(), refused.clone()));
         // A service manager that waits is told no more than that it is over.
-        systemd::notify("READY=1");
+        systemd::insist("READY=1");
         for request in reload.requests {
             request.answer(Err(refused.clone()));
         }
@@ -367,7 +370,20 @@ impl Daemon {
         self.start_waiting(now);
     }
 
-    fn start_waiting(&mut self, now: Moment) {
+    /// Another process is in charge: a signal is for that one, and who has asked asks again.
+    pub(super) fn pass_reloads_on(&mut self, pid: u32) {
+        let mut is_signal = false;
+        for request in std::mem::take(&mut self.reloads.waiting) {
+            is_signal |= request.reply.is_none();
+            request.answer(Err(Refused::Now(orders::taken_over_by(pid))));
+        }
+        if is_signal {
+            let sent = Process::find(pid).and_then(|process| process.signal(Signal::HUP));
+            tracing::info!(pid, ?sent, "a reload is passed on to the process that has taken over");
+        }
+    }
+
+    pub(super) fn start_waiting(&mut self, now: Moment) {
         for request in std::mem::take(&mut self.reloads.waiting) {
             // The first one starts it, the others would wait for it: they are served with it.
             match &mut self.reloads.running {

@@ -306,7 +306,7 @@ async fn compose(
     if !succeeds {
         daemon.pid_file.as_mut().map(PidFile::name).transpose()?;
         // The unit has been up since the first process was; until systemd knows it, it would not believe this one.
-        systemd::notify("READY=1");
+        systemd::insist("READY=1");
     }
     if let Some(waiting) = waiting.take() {
         for frontend in daemon.proxy.status().frontends {

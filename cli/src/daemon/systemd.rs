@@ -1,12 +1,15 @@
 //! What systemd wants to hear of a service of Type=notify (sd_notify(3)).
 
 use std::{
+    collections::VecDeque,
     env, io,
     os::{
         linux::net::SocketAddrExt,
         unix::ffi::OsStrExt,
         unix::net::{SocketAddr, UnixDatagram},
     },
+    sync::{Mutex, MutexGuard, PoisonError},
+    thread,
     time::Duration,
 };
 
@@ -16,10 +19,13 @@ use nix::time::{ClockId, clock_gettime};
 const RETRIES: u32 = 100;
 const RETRY: Duration = Duration::from_millis(50);
 
+/// The same for what it waits for: a minute and more.
+const PATIENCE: u32 = 1_500;
+
 /// A reload begins; `READY=1` ends it (systemd.service(5), Type=notify-reload).
 pub(super) fn notify_reloading() {
     let since_boot = clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from);
-    notify(&format!("RELOADING=1\nMONOTONIC_USEC={}", since_boot.as_micros()));
+    insist(&format!("RELOADING=1\nMONOTONIC_USEC={}", since_boot.as_micros()));
 }
 
 /// How long systemd waits for the next `WATCHDOG=1` (sd_watchdog_enabled(3)); `None`: it does not. `succeeds`: this process
@@ -54,7 +60,50 @@ pub(super) async fn insist_on_main_process(pid: u32) {
     }
 }
 
-/// Sends `state` (`READY=1`, `STOPPING=1`, `WATCHDOG=1`) where NOTIFY_SOCKET points; without one it does nothing.
+/// What could not be told yet, oldest first: systemd's socket was full. While there is some, a thread tells it. It belongs to the
+/// process as NOTIFY_SOCKET does.
+static UNTOLD: Mutex<VecDeque<String>> = Mutex::new(VecDeque::new());
+
+/// As [`notify`], for what systemd waits for (`READY=1`, `RELOADING=1`, `STOPPING=1`): told later where its socket is full, in order.
+pub(super) fn insist(state: &str) {
+    let mut untold = untold();
+    if untold.is_empty() {
+        match send(state) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Ok(()) => return,
+            Err(error) => return tracing::debug!(%error, state, "can't notify systemd"),
+        }
+        if let Err(error) = thread::Builder::new().name("notify".to_owned()).spawn(tell_untold) {
+            return tracing::error!(%error, state, "can't notify systemd");
+        }
+    }
+    untold.push_back(state.to_owned());
+}
+
+fn untold() -> MutexGuard<'static, VecDeque<String>> {
+    UNTOLD.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn tell_untold() {
+    for _ in 0..PATIENCE {
+        thread::sleep(RETRY);
+        let mut untold = untold();
+        while let Some(state) = untold.front() {
+            match send(state) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Ok(()) | Err(_) => drop(untold.pop_front()),
+            }
+        }
+        if untold.is_empty() {
+            return;
+        }
+    }
+    let mut untold = untold();
+    tracing::error!(untold = untold.make_contiguous().join(", "), "systemd does not read what it is told");
+    untold.clear();
+}
+
+/// Sends `state` (`STATUS=..`, `WATCHDOG=1`) where NOTIFY_SOCKET points; without one it does nothing. It is said again soon anyway.
 pub(super) fn notify(state: &str) {
     if let Err(error) = send(state) {
         tracing::debug!(%error, state, "can't notify systemd");

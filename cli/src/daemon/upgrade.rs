@@ -272,6 +272,7 @@ impl Daemon {
         for stop in upgrade.stops {
             pass_on(stop, report.pid);
         }
+        self.pass_reloads_on(report.pid);
         let _ = upgrade.request.reply.send(Ok(report));
         let (channel, tally) = next.let_go();
         self.retirement = Some(Retirement { channel, limit: upgrade.request.limit, tally, untold });
@@ -299,6 +300,7 @@ impl Daemon {
         for stop in upgrade.stops {
             self.begin_stop(now, stop);
         }
+        self.start_waiting(now);
     }
 
     /// No other process takes the place of this one after all.
@@ -334,9 +336,8 @@ impl Daemon {
 fn pass_on(stop: stop::Request, pid: u32) {
     match stop.reply {
         Some(reply) => {
-            let why = format!("process {pid} has just taken over, and serves: again");
             // Who asked may have gone away.
-            let _ = reply.send(Err(orders::Refused::Now(why)));
+            let _ = reply.send(Err(orders::Refused::Now(orders::taken_over_by(pid))));
         }
         None => {
             let signal = match stop.patience {

@@ -303,3 +303,83 @@ fn systemd_is_told_of_the_process_in_charge_as_soon_as_it_listens() {
     });
     assert!(daemon.verb(&["stop", "--now"]).status.success());
 }
+
+/// Its socket has room for a few, and others are quicker.
+#[test]
+fn systemd_is_told_what_it_waits_for_as_soon_as_it_listens() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("notify");
+    let manager = UnixDatagram::bind(&path).expect("bound");
+    manager.set_read_timeout(Some(PATIENCE)).expect("set");
+    let others = UnixDatagram::unbound().expect("a socket");
+    others.set_nonblocking(true).expect("set");
+    let fill = || while others.send_to(b"X=1", &path).is_ok() {};
+    fill();
+    let frontend = unused_address();
+    let text = file("http", frontend, web_server(Duration::ZERO));
+    let daemon = Daemon::spawn_with(&text, frontend, None, |command| {
+        command.env("NOTIFY_SOCKET", &path);
+    });
+    let is_told = |wanted: &[&str]| {
+        let (mut state, mut wanted) = ([0; 200], wanted.iter().peekable());
+        while let Some(next) = wanted.peek() {
+            let length = manager.recv(&mut state).unwrap_or_else(|error| panic!("{next}: {error}"));
+            if String::from_utf8_lossy(&state[..length]).starts_with(**next) {
+                wanted.next();
+            }
+        }
+    };
+    is_told(&["READY=1"]);
+    fill();
+    assert!(daemon.verb(&["reload"]).status.success(), "{}", daemon.log());
+    is_told(&["RELOADING=1", "READY=1"]);
+}
+
+/// The process that takes the place of this one, as long as it is about to.
+fn next_of(daemon: &Daemon) -> Option<Pid> {
+    let folder = daemon.folder.path().to_str().expect("UTF-8");
+    let all = fs::read_dir("/proc").expect("/proc").flatten();
+    let pids = all.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    let found = pids.into_iter().find(|pid| {
+        let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let words = String::from_utf8_lossy(&words).into_owned();
+        words.contains("--take-over") && words.contains(folder)
+    });
+    found.map(Pid::from_raw)
+}
+
+#[test]
+fn reload_during_an_upgrade_waits_and_its_signal_reaches_the_process_in_charge() {
+    let frontend = unused_address();
+    let text = file("http", frontend, web_server(Duration::ZERO));
+    let daemon = Daemon::spawn(&text, frontend, None);
+    thread::scope(|scope| {
+        let upgrade = scope.spawn(|| daemon.verb(&["upgrade"]));
+        let mut next = None;
+        daemon.wait_until("the next process", |daemon| {
+            next = next_of(daemon);
+            next.is_some()
+        });
+        let next = next.expect("found");
+        kill(next, Signal::SIGSTOP).expect("it is there");
+        fs::write(
+            daemon.folder.path().join("lb.toml"),
+            text.replace("threads = 2", "threads = 2\nmaxconn = 99"),
+        )
+        .expect("written");
+        let verb = scope.spawn(|| daemon.verb(&["reload"]));
+        daemon.signal(Signal::SIGHUP);
+        daemon.wait_until("both wait", |daemon| daemon.log().matches("under way: it follows").count() == 2);
+        kill(next, Signal::SIGCONT).expect("it is there");
+        let upgrade = upgrade.join().expect("no panic");
+        assert!(upgrade.status.success(), "{}", String::from_utf8_lossy(&upgrade.stderr));
+        let refused = verb.join().expect("no panic");
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(said.contains(&format!("process {next} has just taken over, and serves: again")), "{said}");
+    });
+    daemon.wait_until("the signal is passed on", |daemon| daemon.log().contains("reloading by=\"SIGHUP\""));
+    daemon.wait_until("what is new is in force", |daemon| {
+        daemon.status_json().is_some_and(|status| status["maxconn"] == 99)
+    });
+    assert!(daemon.verb(&["stop", "--now"]).status.success());
+}

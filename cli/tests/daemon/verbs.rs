@@ -238,27 +238,32 @@ fn a_server_that_goes_down_is_a_problem_and_exit_2() {
 
 #[test]
 fn watch_prints_again_and_survives_a_restart() {
-    let daemon = Daemon::start("tcp", web_server(Duration::ZERO));
+    let folder = tempfile::tempdir().expect("a folder");
+    let control = folder.path().join("control.sock");
+    let frontend = unused_address();
+    let text = file("tcp", frontend, web_server(Duration::ZERO));
+    let start = || Daemon::spawn(&text, frontend, Some(&control));
+    let daemon = start();
     let mut child = lbctl()
         .args(["status", "--watch", "0.1", "--control"])
-        .arg(&daemon.socket)
+        .arg(&control)
         .stdout(Stdio::piped())
         .spawn()
         .expect("started");
     let mut stdout = child.stdout.take().expect("piped");
-    let mut seen = String::new();
-    let mut buffer = [0; 4096];
-    while seen.matches("FRONTEND").count() < 3 {
-        let length = stdout.read(&mut buffer).expect("read");
-        assert!(length > 0, "ended: {seen}");
-        seen.push_str(&String::from_utf8_lossy(&buffer[..length]));
-    }
+    let mut wait_for = |what: &str, times: usize| {
+        let (mut seen, mut buffer) = (String::new(), [0; 4096]);
+        while seen.matches(what).count() < times {
+            let length = stdout.read(&mut buffer).expect("read");
+            assert!(length > 0, "ended: {seen}");
+            seen.push_str(&String::from_utf8_lossy(&buffer[..length]));
+        }
+    };
+    wait_for("FRONTEND", 3);
     drop(daemon);
-    while !seen.contains("is not running here") {
-        let length = stdout.read(&mut buffer).expect("read");
-        assert!(length > 0, "ended: {seen}");
-        seen.push_str(&String::from_utf8_lossy(&buffer[..length]));
-    }
+    wait_for("is not running here", 1);
+    let _daemon = start();
+    wait_for("FRONTEND", 3);
     child.kill().expect("killed");
     child.wait().expect("a child");
 }
