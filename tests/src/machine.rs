@@ -22,6 +22,8 @@ const SWITCH: &str = "front";
 const PLACE: &str = "/run/machines";
 /// Changes with what is in the root file system.
 const EDITION: u32 = 3;
+/// System calls by which a program narrows what it may do.
+const NARROWING: &str = "seccomp landlock_create_ruleset landlock_add_rule landlock_restrict_self";
 const PACKAGES: &str = "systemd,systemd-sysv,dbus,iproute2,procps,bsdutils,rpm,logrotate";
 
 /// Puts a link to the archive of a root file system into `folder`: this Debian's, made from the mirror that apt uses here. It is
@@ -179,6 +181,8 @@ impl Machine {
             "--register=no",
         ]);
         command.args(["--keep-unit", "--console=pipe", "--machine", &self.name]);
+        // As on a machine of its own, what runs there may lock its memory and narrow itself.
+        command.arg(format!("--system-call-filter={}", ["@memlock", NARROWING].join(" ")));
         command.arg(format!("--network-bridge={SWITCH}")).arg("--directory").arg(&self.root);
         command.env("SYSTEMD_NSPAWN_UNIFIED_HIERARCHY", "1");
         let container = command.stdin(Stdio::null()).stdout(log).stderr(errors).spawn();

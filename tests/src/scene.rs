@@ -28,7 +28,7 @@ const PATIENCE_WITH_A_PAIR: Duration = Duration::from_secs(30);
 /// How often a test is run whose machine is too busy.
 const ATTEMPTS: usize = 3;
 /// What a node says whose processes did not get the processor.
-const STARVATION: [&str; 3] =
+pub const STARVATION: [&str; 3] =
     ["the daemon does not answer", "worker is stalled", "late: no advertisement sent for"];
 /// How often a test that waits for its turn says so.
 const REMINDER: Duration = Duration::from_secs(30);

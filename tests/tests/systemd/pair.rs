@@ -6,16 +6,19 @@ use std::{
     process::{Command, Stdio},
     sync::{Arc, Mutex},
     thread,
+    time::SystemTime,
 };
 
 use lb_tests::{
     machine::{self, Beside, Machine, PATIENCE},
-    program, wait,
+    program,
+    scene::STARVATION,
+    wait,
 };
 use lbctl::lab::{BALANCERS, Report, Sample, VIP};
 use serde_json::Value;
 
-use super::put_packages;
+use super::{put_packages, text};
 
 /// Both nodes, and what is beside them.
 pub(super) struct Pair {
@@ -75,6 +78,17 @@ impl Pair {
     pub(super) fn status(&self, name: &str) -> Value {
         let output = self.node(name).run("lbctl status --json");
         serde_json::from_slice(&output.stdout).unwrap_or_default()
+    }
+
+    /// Lines of the nodes since then that say that a process was not run for a second or the like.
+    pub(super) fn signs_of_starvation(&self, since: SystemTime) -> Vec<String> {
+        let since = since.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+        let journals = self.nodes.iter().map(|node| {
+            text(&node.run(&format!("journalctl --no-pager -o short-precise -u lbctl --since @{since}")))
+        });
+        let is_sign = |line: &&str| STARVATION.iter().any(|sign| line.contains(sign));
+        let signs = |journal: String| journal.lines().filter(is_sign).map(str::to_owned).collect::<Vec<_>>();
+        journals.flat_map(signs).collect()
     }
 
     /// Both serve, and could take over.

@@ -92,11 +92,11 @@ mod tests {
     }
 
     /// The thread's half for a place that was broken in this way in the process before.
-    fn broken(to: LogDestination, problem: &LogProblem) -> Writer {
+    fn broken(to: &LogDestination, problem: &LogProblem) -> Writer {
         let shared = Arc::new(Shared::new());
         shared.known().problem = Some(problem.clone());
         let header = Header::new(&LogTarget::new(to.clone()), "lb1", 1);
-        let mut writer = Writer::new(&to, header, shared);
+        let mut writer = Writer::new(to, header, shared);
         writer.restore(true);
         writer
     }
@@ -104,14 +104,14 @@ mod tests {
     #[test]
     fn full_disk_is_full_since_the_process_before_until_a_line_is_written() {
         let before = long_ago("the disk is full");
-        let mut writer = broken(LogDestination::File("/dev/full".into()), &before);
+        let mut writer = broken(&LogDestination::File("/dev/full".into()), &before);
         let problem = |writer: &Writer| writer.shared.known().problem.clone();
         // It can be opened, as it could all the time.
         writer.look();
         assert_eq!(problem(&writer), Some(before.clone()));
         assert_eq!(writer.write_once(b"a line\n"), 0);
         assert_eq!(problem(&writer), Some(before));
-        let mut writer = broken(LogDestination::File("/dev/null".into()), &long_ago("the disk is full"));
+        let mut writer = broken(&LogDestination::File("/dev/null".into()), &long_ago("the disk is full"));
         writer.look();
         assert!(problem(&writer).is_some());
         writer.write_once(b"a line\n");
@@ -123,7 +123,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("logs/access.log");
         let before = long_ago("there is no such file or folder");
-        let mut writer = broken(LogDestination::File(file), &before);
+        let mut writer = broken(&LogDestination::File(file), &before);
         writer.look();
         assert_eq!(writer.shared.known().problem, Some(before));
         std::fs::create_dir(folder.path().join("logs")).expect("made");
