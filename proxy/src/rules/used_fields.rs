@@ -24,6 +24,10 @@ impl UsedFields {
             if let Some(id) = &frontend.unique_id {
                 id.template.want(&mut wanted);
             }
+            // What a trusted proxy says: its clients may name it in `Connection`, and it may pass that on.
+            for header in frontend.forwarded.iter().flat_map(|forwarded| &forwarded.headers) {
+                wanted.add_field(header.name().as_bytes());
+            }
         }
         for backend in backends {
             of_requests(&backend.rules, &mut wanted);
@@ -75,7 +79,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        config::{HashKind, Mode, UniqueId},
+        config::{Forwarded, ForwardedHeader, ForwardedParameters, HashKind, Mode, UniqueId},
         rules::{
             Condition, Content, Destination, LimitedBy, NamedBackend, RateLimit, Redirect, Respond,
             SourceFrom, Text, Value, ValuePattern,
@@ -145,6 +149,11 @@ mod tests {
         frontend.log.format = LogFormat::Template(template("{request.header.logged}"));
         frontend.unique_id =
             Some(UniqueId { template: template("{request.header.id}"), header: Some("own-id".into()) });
+        frontend.forwarded = Some(Forwarded {
+            headers: vec![ForwardedHeader::For],
+            trust: Vec::new(),
+            parameters: ForwardedParameters::default(),
+        });
         let mut backend = Backend::new("back", Mode::Http, Vec::new());
         backend.balance = Balance::Hash { key: HashKey::Header("hashed".into()), kind: HashKind::default() };
         backend.response_rules = vec![Rule {
@@ -173,6 +182,7 @@ mod tests {
             "second",
             "logged",
             "id",
+            "x-forwarded-for",
             "hashed",
             "remembered",
         ] {
