@@ -15,8 +15,10 @@ use serde_json::Value;
 
 const LONG: Duration = Duration::from_secs(60);
 
-/// Rows and words that are shown elsewhere: `systemd.rs`, and `cli/tests/daemon/run.rs` for a proxy alone.
-const ELSEWHERE: [&str; 4] = [
+/// Rows and words that are shown elsewhere: `systemd.rs`, and `cli/tests/daemon`, `run.rs` for a proxy alone and `notify.rs` for the
+/// runner of commands.
+const ELSEWHERE: [&str; 5] = [
+    "SIGKILL of `lbctl-runner`",
     "`systemctl stop`",
     "`systemctl restart`",
     "a proxy alone",

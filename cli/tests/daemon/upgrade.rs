@@ -350,8 +350,14 @@ fn next_of(daemon: &Daemon) -> Option<Pid> {
 
 #[test]
 fn reload_during_an_upgrade_waits_and_its_signal_reaches_the_process_in_charge() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let map = folder.path().join("large.map");
+    // The next process has something to read before it takes over, and is found meanwhile.
+    let lines: String = (0..200_000).map(|n| format!("{n}.example web\n")).collect();
+    fs::write(&map, lines).expect("written");
     let frontend = unused_address();
     let text = file("http", frontend, web_server(Duration::ZERO));
+    let text = format!("{text}\n[map.large]\nfile = {map:?}\n");
     let daemon = Daemon::spawn(&text, frontend, None);
     thread::scope(|scope| {
         let upgrade = scope.spawn(|| daemon.verb(&["upgrade"]));
