@@ -3,7 +3,7 @@
 //! ```text
 //! daemon ── ToRunner::Run ──▶ named: does the file name it? ──▶ child: run, read, end ── FromRunner::Ended ──▶ daemon
 //! ```
-//! Beside it stands a [starter], which starts another one when it has died.
+//! Beside it stands a starter (`runner/starter.rs`), which starts another one when it has died.
 //! It is started before the daemon enters its jail and is neither root nor in the jail, so commands reach what they need. Who got
 //! into the daemon gets no further by it: it runs what stands in the file as a `command`, word for word, and nothing else.
 //! docs/decisions/0033-commands.md has the reasons.

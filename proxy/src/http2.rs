@@ -1,4 +1,4 @@
-//! HTTP/2 towards clients (RFC 9113), and towards servers ([`outbound`]).
+//! HTTP/2 towards clients (RFC 9113), and towards servers (`outbound`).
 //!
 //! ```text
 //! client ── serve ── Machine ──┬── Lane (a stream) ── http::serve ──> server

@@ -329,12 +329,12 @@ impl Session {
             (Armed::ForFarewell, FAREWELL)
         } else if !machine.has_served() {
             (Armed::ForFirst, timeout.http_request)
+        } else if machine.has_opened() {
+            (Armed::ForPlace, RETRY)
         } else if machine.is_in_fields() || self.is_cut_off() {
             (Armed::ForRest, timeout.http_request)
         } else if machine.open() == 0 {
             (Armed::ForNext, timeout.http_keep_alive)
-        } else if machine.has_opened() {
-            (Armed::ForPlace, RETRY)
         } else {
             (Armed::No, Duration::MAX)
         };

@@ -180,6 +180,11 @@ impl Stream {
         }
     }
 
+    /// Bytes of heads that nobody has read.
+    pub(super) fn unread_head(&self) -> usize {
+        self.head.as_ref().map_or(0, Buffer::len)
+    }
+
     /// A head of its response, and how content comes if it is not an interim one.
     pub(super) fn respond(&mut self, head: Buffer, framing: Option<Framing>) {
         match &mut self.head {

@@ -243,6 +243,25 @@ async fn server_that_goes_away_serves_what_it_has() {
     assert_eq!(server.accepted(), 3);
 }
 
+/// RFC 9113 §6.5.2: none is a number like others, and another may follow.
+#[tokio::test]
+async fn server_that_allows_no_request_yet_gets_it_once_it_does() {
+    let server = server::serving(setting(3, 0), async |mut connection: Connection| {
+        connection.send(&frame(PING, 0, 0, b"is known")).await;
+        while connection.frame().await.is_some_and(|frame| frame.kind != PING) {}
+        connection.send(&frame(SETTINGS, 0, 0, &setting(3, 1))).await;
+        while let Some(asked) = connection.asked().await {
+            connection.answer(asked.stream, b"at last").await;
+        }
+    })
+    .await;
+    let proxy = client::start(server::config(&[&server]));
+    let mut client = rig::connect(&proxy).await;
+    ask(&mut client, "GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    assert!(response(&mut client).await.contains("at last"));
+    assert_eq!(server.accepted(), 1);
+}
+
 /// As with a server of HTTP/1.1.
 #[tokio::test]
 async fn what_breaks_is_told_as_of_any_server() {

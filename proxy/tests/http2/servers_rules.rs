@@ -139,7 +139,21 @@ fn server_that_breaks_a_rule_loses_its_stream_or_its_connection() {
         (
             "8.1",
             "interim responses without end",
-            behind(&frame(HEADERS, END_HEADERS, 1, &field(":status", "103")).repeat(101)),
+            behind(&frame(HEADERS, END_HEADERS, 1, &field(":status", "103")).repeat(17)),
+            Stream(1, PROTOCOL_ERROR),
+        ),
+        (
+            "8.1",
+            "interim responses that nobody reads, and that are long",
+            behind(
+                &frame(
+                    HEADERS,
+                    END_HEADERS,
+                    1,
+                    &[field(":status", "103"), field("link", &"x".repeat(120)).repeat(100)].concat(),
+                )
+                .repeat(3),
+            ),
             Stream(1, PROTOCOL_ERROR),
         ),
         (

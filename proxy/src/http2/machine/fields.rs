@@ -28,8 +28,9 @@ const FRAMES: u32 = 64;
 /// answered.
 const LONGEST_LIST: usize = 8 * MAX_HEAD;
 
-/// Heads of one response before the last of them.
-const MAX_INTERIM: u32 = 100;
+/// Heads of one response before the last of them, as in HTTP/1.1. Nothing holds a server up that sends them: those that nobody
+/// has read are together no longer than one may be.
+const MAX_INTERIM: u32 = 16;
 
 /// What each field costs beside its bytes.
 const OVERHEAD: usize = 32;
@@ -155,7 +156,9 @@ impl Machine {
             (Target::Response(key), Some(mut head)) => {
                 let stream = &self.streams[key];
                 let written = match responses.finish(is_all, stream.is_head, &mut head) {
-                    Ok(Written::Interim) if stream.interim == MAX_INTERIM => {
+                    Ok(Written::Interim)
+                        if stream.interim == MAX_INTERIM || stream.unread_head() + head.len() > MAX_HEAD =>
+                    {
                         Err("too many interim responses")
                     }
                     written => written,

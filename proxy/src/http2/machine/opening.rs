@@ -17,8 +17,12 @@ const ARE_YOU_THERE: &[u8; 8] = b"lb-there";
 impl Machine {
     /// May further streams be opened, as far as their number goes?
     pub(in crate::http2) fn takes_streams(&self) -> bool {
-        let is_doubtful = self.doubt == Some(self.heard);
-        !self.is_broken && !self.is_ending() && !is_doubtful && self.last < LAST - 1
+        !self.is_broken && !self.is_ending() && self.last < LAST - 1
+    }
+
+    /// Was its server asked if it is there, and has not said a word since?
+    pub(in crate::http2) fn is_doubtful(&self) -> bool {
+        self.doubt == Some(self.heard)
     }
 
     /// Streams that may be open at a time, as far as they are not those of requests that are over.
@@ -32,7 +36,7 @@ impl Machine {
     /// The connection takes no further one.
     pub fn open_request(&mut self) -> io::Result<usize> {
         debug_assert!(self.role == Role::Client);
-        if !self.takes_streams() || self.streams.len() >= self.settings.streams {
+        if !self.takes_streams() || self.is_doubtful() || self.streams.len() >= self.settings.streams {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
         self.last += if self.last == 0 { 1 } else { 2 };

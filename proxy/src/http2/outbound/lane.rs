@@ -76,7 +76,11 @@ impl Lane {
         if let Some(key) = self.stream.get() {
             return Ok(key);
         }
-        let opened = self.trunk.shared.machine.borrow_mut().open_request();
+        let opened = if self.trunk.is_open() {
+            self.trunk.shared.machine.borrow_mut().open_request()
+        } else {
+            Err(io::ErrorKind::BrokenPipe.into())
+        };
         match opened {
             Ok(key) => {
                 self.trunk.served.set(self.trunk.served.get().saturating_add(1));

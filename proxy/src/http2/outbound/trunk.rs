@@ -86,7 +86,9 @@ impl Trunk {
             if let Some(fault) = &*self.fault.borrow() {
                 return Poll::Ready(Err(io::Error::other(fault.clone())));
             }
-            if self.shared.machine.borrow().has_begun() {
+            let machine = self.shared.machine.borrow();
+            // One that allows no stream yet may allow some in a moment.
+            if machine.has_begun() && machine.room() > 0 {
                 return Poll::Ready(Ok(()));
             }
             keep(&mut self.opener.borrow_mut(), context);
@@ -117,12 +119,13 @@ impl Trunk {
 
     /// Is it still of use?
     pub(crate) fn is_open(&self) -> bool {
-        !self.is_over() && self.shared.machine.borrow().takes_streams()
+        !self.is_over() && !self.is_unwritable.get() && self.shared.machine.borrow().takes_streams()
     }
 
     /// May a request be sent on it at this moment?
     pub(crate) fn has_room(&self) -> bool {
-        self.is_open() && self.busy.get() < self.shared.machine.borrow().room()
+        let machine = self.shared.machine.borrow();
+        !machine.is_doubtful() && self.busy.get() < machine.room() && self.is_open()
     }
 
     /// It waits for further lanes, even if it has none.
@@ -164,11 +167,12 @@ impl Trunk {
                 machine.is_ending() && machine.open() == 0 && self.busy.get() == 0
             };
             match self.send(stream, context) {
-                Poll::Ready(()) if is_over => {
+                Poll::Ready(Ok(())) if is_over => {
                     let _ = stream.poll_shutdown(context);
                     return Poll::Ready("it has ended".to_owned());
                 }
-                Poll::Ready(()) | Poll::Pending => {}
+                Poll::Ready(Ok(())) | Poll::Pending => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(error.to_string()),
             }
             if self.shared.machine.borrow().backlog() >= ANSWERS {
                 return Poll::Pending;
@@ -191,19 +195,20 @@ impl Trunk {
 
     /// Sends what waits. A server that has closed may have said before how far it came (GOAWAY, nginx after so many requests), and
     /// answered: where nothing can be sent any more that is still read, and the end comes behind it.
-    fn send(&self, stream: &ServerStream, context: &mut Context<'_>) -> Poll<()> {
+    fn send(&self, stream: &ServerStream, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.is_unwritable.get() {
             match flush(&self.shared, stream, context) {
-                Poll::Ready(Err(_)) => {
+                Poll::Ready(Err(error)) if is_of_a_peer_that_closed(&error) => {
                     self.is_unwritable.set(true);
                     self.is_shared.set(false);
                 }
-                flushed => return flushed.map(|_| ()),
+                flushed => return flushed,
             }
         }
         let mut machine = self.shared.machine.borrow_mut();
         *machine.out() = None;
-        Poll::Ready(())
+        while machine.wake_writers() {}
+        Poll::Ready(Ok(()))
     }
 
     fn read(&self, stream: &ServerStream, inbox: &mut Buffer) -> Result<(), String> {
@@ -225,6 +230,11 @@ impl Trunk {
         }
         Ok(())
     }
+}
+
+fn is_of_a_peer_that_closed(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
+    matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset)
 }
 
 async fn drive(trunk: Rc<Trunk>, stream: ServerStream, frames: Rc<BufferPool>) {

@@ -32,9 +32,13 @@ impl Awaited {
         match self {
             Self::Connection => None,
             Self::Handshake => Some("the TLS handshake was not over"),
-            Self::FirstFrame => Some("the first frame of HTTP/2 did not come"),
+            Self::FirstFrame => Some("no first frame of HTTP/2 that allows a request had come"),
         }
     }
+}
+
+fn address_of(lease: &Lease) -> io::Result<Address> {
+    lease.address().ok_or_else(|| io::Error::other("the name of the server does not resolve"))
 }
 
 impl Search {
@@ -43,12 +47,10 @@ impl Search {
             (self.config().source(lease.server), self.config().options.tcp_keepalive.as_ref());
         let awaited = Cell::default();
         let connect = pin!(async {
-            let address = lease.address();
-            let address =
-                address.ok_or_else(|| io::Error::other("the name of the server does not resolve"))?;
             if self.shares(lease.server) {
-                return Box::pin(self.share(lease.server, address, &awaited)).await;
+                return Box::pin(self.share(lease, &awaited)).await;
             }
+            let address = address_of(lease)?;
             let stream = dial(&address, source, keepalive).await?;
             let config = &self.config().servers[lease.server];
             let is_bare = config.send_proxy.is_none() && !config.http2;
@@ -79,19 +81,17 @@ impl Search {
     }
 
     /// A place on a connection that requests share, which is made if there is none: once, however many want it.
-    async fn share(
-        &self,
-        server: usize,
-        address: Address,
-        awaited: &Cell<Awaited>,
-    ) -> io::Result<ServerStream> {
+    async fn share(&self, lease: &Lease, awaited: &Cell<Awaited>) -> io::Result<ServerStream> {
+        let server = lease.server;
         let idle = self.worker.idle_upstreams();
         let may_share = idle.may_share(self.backend, server);
         let _gate = if may_share { Some(idle.gate(self.backend, server).await) } else { None };
         if let Some(Link { stream, .. }) = self.take_lane(server) {
             return Ok(stream);
         }
+        // Behind the gate, and in this order: a server may have moved while others were waited for.
         let moves = idle.moves(self.backend, server);
+        let address = address_of(lease)?;
         let keepalive = self.config().options.tcp_keepalive.as_ref();
         let socket = dial(&address, self.config().source(server), keepalive).await?;
         let stream = self.prepare(socket, server, address, awaited).await?;
