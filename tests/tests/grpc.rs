@@ -79,7 +79,7 @@ fn nginx_serves_all_requests_however_often_it_ends_connections() {
         .concat();
     let file = at("nginx.conf");
     let text = format!(
-        "daemon off; pid {}; worker_processes 1; error_log stderr; events {{ worker_connections 512; }}\n\
+        "daemon off; master_process off; pid {}; error_log stderr; events {{ worker_connections 512; }}\n\
          http {{ access_log off; {paths} server {{ listen {back} http2; keepalive_requests 100;\n\
          location / {{ return 200 \"$server_protocol\"; }} }} }}\n",
         at("pid")
