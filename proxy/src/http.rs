@@ -38,8 +38,8 @@ mod write;
 mod tests;
 
 pub(crate) use self::{
-    budget::RetryBudget, compression::Compressors, cookie::CookiePolicy, idle::Idle, outcome::Termination,
-    room::Rooms,
+    budget::RetryBudget, compression::Compressors, cookie::CookiePolicy, download::MAX_INTERIM, idle::Idle,
+    outcome::Termination, room::Rooms,
 };
 
 use std::{rc::Rc, time::Duration};

@@ -106,14 +106,15 @@ impl Limit {
 
     /// Takes one if there is one; give it back with [`Self::release`].
     pub(crate) fn try_take(&self) -> bool {
-        let max = self.max();
-        let more = |taken| (taken < max).then_some(taken + 1);
-        self.taken.fetch_update(Ordering::SeqCst, Ordering::Relaxed, more).is_ok()
+        self.try_take_of(self.max())
     }
 
     /// The same for what can wait: the last quarter is left to others.
     pub(crate) fn try_take_spare(&self) -> bool {
-        let most = self.spare();
+        self.try_take_of(self.spare())
+    }
+
+    fn try_take_of(&self, most: u32) -> bool {
         let more = |taken| (taken < most).then_some(taken + 1);
         self.taken.fetch_update(Ordering::SeqCst, Ordering::Relaxed, more).is_ok()
     }

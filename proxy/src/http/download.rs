@@ -28,8 +28,8 @@ use crate::{
     wheel::{Deadline, TICK},
 };
 
-/// Interim responses of one exchange; more are refused.
-const MAX_INTERIM: u32 = 16;
+/// Interim responses of one exchange; more are refused, whatever version brings them.
+pub(crate) const MAX_INTERIM: u32 = 16;
 
 /// What is received of a response and passed on.
 pub(super) struct Download<'e, S> {

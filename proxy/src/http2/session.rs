@@ -91,8 +91,7 @@ impl Session {
     pub(crate) fn new<S>(connection: &Connection<S>, place: usize) -> Self {
         let worker = connection.worker();
         let most = connection.frontend().per_source.and_then(|limits| limits.connections);
-        let streams =
-            most.map_or(STREAMS, |most| usize::try_from(most.get()).unwrap_or(STREAMS).min(STREAMS));
+        let streams = most.map_or(STREAMS, |most| usize::try_from(most.get()).unwrap_or(STREAMS));
         let machine = Machine::new(worker.http2_pools(), streams, worker.wheel().ticks());
         Self {
             shared: Shared::new(machine),

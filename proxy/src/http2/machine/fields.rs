@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     buffer::Buffer,
-    http::head::MAX_HEAD,
+    http::{MAX_INTERIM, head::MAX_HEAD},
     http2::{
         frame::{END_HEADERS, END_STREAM, ErrorCode, Header, PRIORITY},
         hpack::Fault,
@@ -27,10 +27,6 @@ const FRAMES: u32 = 64;
 /// Bytes of a section as RFC 9113 §10.5.1 counts them, beyond which a client means no good. What is longer than a head may be is
 /// answered.
 const LONGEST_LIST: usize = 8 * MAX_HEAD;
-
-/// Heads of one response before the last of them, as in HTTP/1.1. Nothing holds a server up that sends them: those that nobody
-/// has read are together no longer than one may be.
-const MAX_INTERIM: u32 = 16;
 
 /// What each field costs beside its bytes.
 const OVERHEAD: usize = 32;
@@ -156,6 +152,7 @@ impl Machine {
             (Target::Response(key), Some(mut head)) => {
                 let stream = &self.streams[key];
                 let written = match responses.finish(is_all, stream.is_head, &mut head) {
+                    // Nothing holds a server up that sends them: those that nobody has read are together no longer than one may be.
                     Ok(Written::Interim)
                         if stream.interim == MAX_INTERIM || stream.unread_head() + head.len() > MAX_HEAD =>
                     {
