@@ -224,3 +224,19 @@ fn a_machine_that_has_all_hears_nothing() {
     let virtualbox = virtualbox.with("home/boxes/debian-VAGRANTSLASH-bookworm64/1/virtualbox/box.vmdk", "");
     assert_eq!(virtualbox.with("bin/VBoxManage", "#!/bin/sh\n").says(&[], &["--provider", "virtualbox"]), "");
 }
+
+#[test]
+fn machines_in_software_emulation_get_a_patient_file() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let slower = format!(
+        "set -e; eval \"$(sed -n '/^slower()/,/^}}/p' provision.sh)\"; slower <../cli/src/lab/lab.toml >{0}; lbctl check --effective {0}",
+        file.path().display()
+    );
+    let mut shell = Command::new("bash");
+    shell.args(["-c", &slower]).current_dir(vagrant()).env("PATH", program::path_with_lbctl());
+    let effective = shell.output().unwrap();
+    assert!(effective.status.success(), "{}", said(&effective));
+    for setting in ["advertisement_interval = \"1s\"", "stall_timeout = \"5s\""] {
+        assert!(said(&effective).contains(setting), "{setting}: {}", said(&effective));
+    }
+}
