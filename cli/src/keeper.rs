@@ -17,4 +17,4 @@ mod process;
 
 pub use alive::{Alive, End, watch};
 pub use page::{GROUPS, Page, Side};
-pub use process::{leave_terminal, may_run_before_others, prefer_over_others, prefer_thread};
+pub use process::{ignore, leave_terminal, may_run_before_others, prefer_over_others, prefer_thread};

@@ -53,7 +53,7 @@ use self::{
     named::Named,
     protocol::{FromRunner, MESSAGE_MAX, ToRunner},
 };
-use crate::{config::model::Global, exit::Exit, packets, privileges};
+use crate::{config::model::Global, exit::Exit, keeper, packets, privileges};
 
 /// Commands at the same time; more are refused.
 const AT_ONCE: usize = 64;
@@ -176,15 +176,15 @@ async fn serve(socket: OwnedFd, mut named: Named) -> io::Result<()> {
     Ok(())
 }
 
-/// What a terminal or a service manager sends to all is for the daemon, whose end is this one's. Not ignored: commands would
-/// inherit that.
+/// What a terminal or a service manager sends to all is for the daemon, whose end is this one's. Not ignored, since commands would
+/// inherit that; but for the packaged unit's KillSignal, which asks for an orderly stop: a hook that is under way tells its event.
 fn deaf() -> io::Result<Vec<tokio::signal::unix::Signal>> {
+    keeper::ignore(Signal::SIGUSR1);
     let kinds = [
         SignalKind::terminate(),
         SignalKind::interrupt(),
         SignalKind::hangup(),
         SignalKind::quit(),
-        SignalKind::user_defined1(),
         SignalKind::user_defined2(),
     ];
     kinds.into_iter().map(signal).collect()

@@ -41,10 +41,13 @@ pub fn leave_terminal() {
     let _ = nix::sys::prctl::set_name(c"lbctl-speaker");
     // Fails only for a group leader, which a child is not; then it is in its own group anyway.
     let _ = setsid();
-    for ignored in DEAF_TO {
-        // SAFETY: ignoring a signal runs no handler.
-        let _ = unsafe { signal(ignored, SigHandler::SigIgn) };
-    }
+    DEAF_TO.into_iter().for_each(ignore);
+}
+
+/// As does whatever this process starts from then on, until it says otherwise itself.
+pub fn ignore(ignored: Signal) {
+    // SAFETY: ignoring a signal runs no handler.
+    let _ = unsafe { signal(ignored, SigHandler::SigIgn) };
 }
 
 /// Asks to be run before others and to stay in memory. To be called before the first thread is started, which inherit

@@ -7,6 +7,10 @@ use std::{
     path::Path,
 };
 
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use serde_json::Value;
 
 use crate::harness::{Daemon, file, unused_address};
@@ -182,6 +186,43 @@ fn one_that_prints_without_an_end_leaves_children_or_is_not_there_harms_nobody()
     });
 }
 
+#[test]
+fn what_the_unit_sends_to_all_at_a_stop_ends_no_command_that_is_under_way() {
+    let folder = open_folder();
+    let (begun, go_on, all) =
+        (folder.path().join("begun"), folder.path().join("on"), folder.path().join("all"));
+    let text = format!(
+        "read line\ncase $line in *stopping*) echo $$ > {begun}; until [ -e {on} ]; do sleep 0.02; done;; esac\necho \"$line\" >> {all}",
+        begun = begun.display(),
+        on = go_on.display(),
+        all = all.display()
+    );
+    let waits = script(folder.path(), "waits", &text);
+    let server = TcpListener::bind("127.0.0.1:0").expect("bound");
+    let notifies = format!("[notify.all]\ncommand = [\"{waits}\"]\nevents = [\"node\"]\n");
+    let daemon = start(unused_address(), server.local_addr().expect("bound"), &notifies);
+    daemon.wait_until("the start is told", |_| told(&all) == ["node running"]);
+    daemon.signal(Signal::SIGUSR1);
+    daemon.wait_until("the end is being told", |_| pids(&begun).len() == 1);
+    // As KillMode=control-group does, a moment later: whoever is there then, the sleep of the script as well.
+    let everybody = descendants(daemon.child.id());
+    assert!(everybody.contains(&pids(&begun)[0]), "{everybody:?}");
+    for pid in everybody {
+        // A sleep may be over.
+        let _ = kill(Pid::from_raw(i32::try_from(pid).expect("a pid")), Signal::SIGUSR1);
+    }
+    fs::write(&go_on, "").expect("written");
+    daemon.wait_until("the end is told", |_| told(&all) == ["node running", "node stopping"]);
+    assert!(!daemon.log().contains("was not told"), "{}", daemon.log());
+}
+
+/// Of a process: those that it has started, and those that they have.
+fn descendants(of: u32) -> Vec<u32> {
+    let own = children(of);
+    let theirs = own.iter().copied().flat_map(descendants);
+    own.iter().copied().chain(theirs).collect()
+}
+
 /// Children of a process.
 fn children(of: u32) -> Vec<u32> {
     let all = fs::read_to_string(format!("/proc/{of}/task/{of}/children")).unwrap_or_default();
@@ -207,8 +248,8 @@ fn the_process_that_runs_commands_is_replaced_when_it_is_killed_and_what_had_not
     };
     let starters: Vec<u32> = children(daemon.child.id()).into_iter().filter(is_starter).collect();
     let [worker] = children(starters[0])[..] else { panic!("one runs them") };
-    let worker = nix::unistd::Pid::from_raw(i32::try_from(worker).expect("a pid"));
-    nix::sys::signal::kill(worker, nix::sys::signal::Signal::SIGKILL).expect("killed");
+    let worker = Pid::from_raw(i32::try_from(worker).expect("a pid"));
+    kill(worker, Signal::SIGKILL).expect("killed");
     daemon.wait_until("what had not begun is told", |_| told(&all).len() == 2);
     assert_eq!(told(&all), ["server down", "backend down"]);
     let one = notifier(&daemon, "all");
