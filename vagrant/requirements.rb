@@ -12,9 +12,17 @@ module Requirements
   module_function
 
   # The sentence, or nil. `arguments` are Vagrant's, `machines` the names of all that the lab has, `lab` is its name, and `folder`
-  # where Vagrant keeps what it has made. `root` is the machine's; a test has another one.
-  def missing(arguments, machines:, lab:, box:, package:, driver:, memory:, folder:, root: "/")
-    provider = wished(arguments)
+  # where Vagrant keeps what it has made. `plugin`: Vagrant has the one for libvirt. `root` is the machine's; a test has another one.
+  def missing(arguments, machines:, lab:, box:, package:, driver:, memory:, folder:, plugin: true, root: "/")
+    # As of `lbctl lab`.
+    return "`#{lab}` is no name for a lab (LBCTL_LAB_NAME): 1 to 40 letters, digits, `-` and `_`" unless lab.match?(/\A[\w-]{1,40}\z/)
+
+    wished_machines = machines & arguments
+    wished_machines = machines if wished_machines.empty?
+    up_with = PROVIDERS.find { |one| machines.any? { |name| made?(folder, name, one) } }
+    # Vagrant takes each machine up by what has made it, and makes none but by `up`.
+    goes_on = arguments.first != "up" || (up_with && wished_machines.all? { |name| made?(folder, name, up_with) })
+    provider = wished(arguments) || (up_with if goes_on) || ENV["VAGRANT_DEFAULT_PROVIDER"]
     if provider && !PROVIDERS.include?(provider)
       return "The lab runs with #{PROVIDERS.join(" or ")}, not with #{provider}: vagrant up --provider libvirt"
     end
@@ -26,12 +34,22 @@ module Requirements
     if provider && !found.include?(provider)
       return "#{provider} is not here, but #{found.first} is: vagrant up --provider #{found.first}"
     end
+    found.delete("libvirt") unless plugin
+    if found.empty? || (provider == "libvirt" && !plugin)
+      return "libvirt is here, but Vagrant's plugin for it is not: apt install vagrant-libvirt; elsewhere: vagrant plugin install " \
+             "vagrant-libvirt"
+    end
     provider ||= found.first
-    wished_machines = machines & arguments
-    to_make = (wished_machines.empty? ? machines : wished_machines).reject { |name| made?(folder, name, provider) }
+    if up_with && up_with != provider
+      return "The lab is up with #{up_with}, or half up, and machines of #{provider} would not reach it: vagrant up --provider " \
+             "#{up_with}; or begin anew: vagrant destroy -f"
+    end
+    to_make = wished_machines.reject { |name| made?(folder, name, provider) }
     too_little_memory(memory, to_make.size, root) ||
       (provider == "libvirt" && (no_virtualisation(driver, root) || taken(lab, machines, folder))) ||
-      no_package(package) || (to_make.any? && no_box(box, provider)) || nil
+      (provider == "virtualbox" && (no_virtualisation_for_virtualbox(root) || taken_of_virtualbox(lab, machines, folder))) ||
+      no_package(package) ||
+      (to_make.any? && (no_box(box, provider) || (provider == "libvirt" && half_copied(box)))) || nil
   end
 
   def wished(arguments)
@@ -39,7 +57,7 @@ module Requirements
       return arguments[index + 1] if argument == "--provider"
       return argument.delete_prefix("--provider=") if argument.start_with?("--provider=")
     end
-    ENV["VAGRANT_DEFAULT_PROVIDER"]
+    nil
   end
 
   def available?(provider, root)
@@ -85,6 +103,33 @@ module Requirements
     "This machine has no hardware virtualisation (/dev/kvm). Without it the lab is slow: LBCTL_LIBVIRT_DRIVER=qemu vagrant up"
   end
 
+  # What VirtualBox can't do without, where the kernel says what the processor has.
+  def no_virtualisation_for_virtualbox(root)
+    flags = File.foreach(File.join(root, "proc/cpuinfo")).find { |line| line.start_with?("flags") }
+    return if flags.nil? || flags.match?(/\b(vmx|svm)\b/)
+
+    "This machine has no hardware virtualisation (vmx or svm in /proc/cpuinfo), which VirtualBox needs: is it switched on in the BIOS? " \
+      "libvirt can do without, slowly: LBCTL_LIBVIRT_DRIVER=qemu vagrant up --provider libvirt"
+  rescue SystemCallError
+    nil
+  end
+
+  # Machines of VirtualBox that are in networks of our names and are not of this folder. Its machines have names of their own.
+  def taken_of_virtualbox(lab, machines, folder)
+    networks = %w[front back].map { |name| "lbctl-#{lab}-#{name}" }
+    ours = machines.map { |name| identity(folder, name, "virtualbox") }
+    run("VBoxManage", "list", "runningvms").each do |line|
+      machine, uuid = line.match(/\A"(.*)" \{(.*)\}\z/)&.captures
+      next if uuid.nil? || ours.include?(uuid)
+
+      its = run("VBoxManage", "showvminfo", uuid, "--machinereadable").filter_map { |fact| fact[/\Aintnet\d+="(.*)"\z/, 1] }
+      network = (its & networks).first or next
+      return "A machine #{machine} is in the network #{network}, and not this lab's. Another name for this one: LBCTL_LAB_NAME=lab2 " \
+             "vagrant up; or stop that one: VBoxManage controlvm #{uuid} poweroff"
+    end
+    nil
+  end
+
   # Machines and networks of libvirt that have our names and are not of this folder. Vagrant would take such a network for its own,
   # and two labs would have the same addresses in it.
   def taken(lab, machines, folder)
@@ -109,7 +154,8 @@ module Requirements
   end
 
   # Removes machines that an `up` of this folder has made and, killed at that moment, not written down: Vagrant would neither take
-  # them up nor destroy them. They have never been started. Their names, for a message.
+  # them up nor destroy them. They have never been started. And networks of our names that no machine is there for. All their names, for a
+  # message.
   def remove_leftovers(lab, machines, folder)
     shut_off = Array(virsh("list", "--state-shutoff", "--name"))
     left = machines.select do |name|
@@ -117,6 +163,19 @@ module Requirements
       shut_off.include?(domain) && !made?(folder, name, "libvirt") && source_of(domain) == File.dirname(folder)
     end
     left.each { |name| virsh("undefine", "--remove-all-storage", "lbctl-#{lab}-#{name}") }
+    left + remove_networks_of_nobody(lab)
+  end
+
+  # Whoever has a network has made a machine before.
+  def remove_networks_of_nobody(lab)
+    there = virsh("list", "--all", "--name")
+    return [] if !there.is_a?(Array) || there.any? { |domain| domain.start_with?("lbctl-#{lab}-") }
+
+    networks = %w[front back].map { |name| "lbctl-#{lab}-#{name}" } & Array(virsh("net-list", "--all", "--name"))
+    networks.each do |network|
+      virsh("net-destroy", network)
+      virsh("net-undefine", network)
+    end
   end
 
   def source_of(domain)
@@ -131,6 +190,13 @@ module Requirements
   end
 
   Failure = Struct.new(:reason)
+
+  # What a program prints, line by line; nothing where it is not.
+  def run(*command)
+    Open3.capture2(*command, err: File::NULL).first.lines.map(&:strip)
+  rescue Errno::ENOENT
+    []
+  end
 
   # What it prints, line by line; nil where it is not.
   def virsh(*arguments)
@@ -153,10 +219,34 @@ module Requirements
     "There is no package to install: cli/package/build makes it; or name one: LBCTL_PACKAGE=FILE vagrant up"
   end
 
+  # libvirt starts machines from a copy of the box. One that is not whole, because an `up` was killed while it was made, is taken for
+  # one that is, and Vagrant waits in vain for machines of it.
+  def half_copied(box)
+    place = place_of(box)
+    Dir.glob("**/libvirt/box.img", base: place).each do |path|
+      image = File.join(place, path)
+      version = path.split("/").first
+      # As vagrant-libvirt calls those without a version.
+      version = "0_#{File.mtime(image).to_i}" if version == "0"
+      copy = "#{box.gsub("/", "-VAGRANTSLASH-")}_vagrant_box_image_#{version}_box.img"
+      said = virsh("vol-info", "--bytes", "--physical", "--pool", "default", copy)
+      bytes = said.is_a?(Array) && said.filter_map { |line| line[/\APhysical: *(\d+)/, 1] }.first
+      next unless bytes && bytes.to_i < File.size(image)
+
+      return "libvirt's copy of the box is not whole: an `up` was killed while it was made. Remove it, then again: virsh -c " \
+             "qemu:///system vol-delete --pool default #{copy}"
+    end
+    nil
+  end
+
+  def place_of(box)
+    home = ENV.fetch("VAGRANT_HOME") { File.join(Dir.home, ".vagrant.d") }
+    File.join(home, "boxes", box.gsub("/", "-VAGRANTSLASH-").gsub(":", "-VAGRANTCOLON-"))
+  end
+
   def no_box(box, provider)
     own = "Build one: sudo vagrant/box; add it: vagrant box add --name lbctl-lab target/lbctl-lab.box; and LBCTL_BOX=lbctl-lab vagrant up"
-    home = ENV.fetch("VAGRANT_HOME") { File.join(Dir.home, ".vagrant.d") }
-    place = File.join(home, "boxes", box.gsub("/", "-VAGRANTSLASH-").gsub(":", "-VAGRANTCOLON-"))
+    place = place_of(box)
     return if Dir.glob("**/#{provider}", base: place).any?
     return "The box #{box} is here, but not for #{provider} (vagrant box list). #{own}" if Dir.exist?(place)
     return if box.include?("://") || File.file?(box)

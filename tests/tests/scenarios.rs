@@ -85,10 +85,10 @@ impl Host {
 
     /// What is said before a machine is made; nothing if all is there.
     fn says(&self, settings: &[(&str, &str)], arguments: &[&str]) -> String {
-        let script = "print Requirements.missing(ARGV.drop(1), machines: %w[web1 web2 lb1 lb2 client], lab: 'lab', \
+        let script = "print Requirements.missing(ARGV.drop(1), machines: %w[web1 web2 lb1 lb2 client], \
              box: ENV.fetch('LBCTL_BOX', 'debian/bookworm64'), package: ENV.fetch('LBCTL_PACKAGE', File.join(ARGV[0], 'lbctl.deb')), \
              driver: ENV.fetch('LBCTL_LIBVIRT_DRIVER', 'kvm'), memory: ENV.fetch('LBCTL_MEMORY', '512'), \
-             folder: File.join(ARGV[0], 'vagrant'), root: ARGV[0])";
+             lab: ENV.fetch('LBCTL_LAB_NAME', 'lab'), plugin: !ENV.key?('NO_PLUGIN'), folder: File.join(ARGV[0], 'vagrant'), root: ARGV[0])";
         self.asks(script, settings, arguments)
     }
 
@@ -118,10 +118,18 @@ type Case = (Host, &'static [(&'static str, &'static str)], &'static [&'static s
 fn what_virtual_machines_need_is_said_before_one_is_made() {
     let little = "MemAvailable: 921600 kB\n";
     let box_image = "home/boxes/debian-VAGRANTSLASH-bookworm64/1";
-    let cases: [Case; 15] = [
+    let cases: [Case; 18] = [
         (Host::new().without("usr/sbin/libvirtd"), &[], &[], "No hypervisor is here."),
         (Host::new(), &[], &["--provider", "docker"], "libvirt or virtualbox, not with docker"),
         (Host::new(), &[], &["--provider=virtualbox"], "virtualbox is not here, but libvirt is"),
+        (Host::new(), &[("NO_PLUGIN", "")], &[], "plugin for it is not: apt install vagrant-libvirt"),
+        (
+            Host::new(),
+            &[("VAGRANT_DEFAULT_PROVIDER", "hyperv")],
+            &[],
+            "libvirt or virtualbox, not with hyperv",
+        ),
+        (Host::new(), &[("LBCTL_LAB_NAME", "my lab")], &[], "`my lab` is no name for a lab"),
         (Host::new().without("dev/kvm"), &[], &[], "LBCTL_LIBVIRT_DRIVER=qemu vagrant up"),
         (Host::new(), &[("LBCTL_LIBVIRT_DRIVER", "xen")], &[], "is kvm or qemu, not xen"),
         (Host::new().with("proc/meminfo", little), &[], &[], "need 2560 MB of memory, and 900 MB are free"),
@@ -212,6 +220,99 @@ fn leftovers_of_an_interrupted_up_are_removed_and_nothing_else() {
     ] {
         assert_eq!(removed(source, state, known), (String::new(), String::new()), "{source} {state} {known}");
     }
+}
+
+/// Copies of the box are compared by their size, which is all that a killed `vagrant up` leaves to be seen.
+#[test]
+fn copy_of_the_box_that_is_not_whole_is_told_before_machines_are_made_of_it() {
+    let with_copy = |bytes: usize| {
+        let answers =
+            "case \"$4 $9\" in 'vol-info debian-VAGRANTSLASH-bookworm64_vagrant_box_image_1_box.img')";
+        Host::new()
+            .with("home/boxes/debian-VAGRANTSLASH-bookworm64/1/libvirt/box.img", "123456789")
+            .with(
+                "bin/virsh",
+                &format!("#!/bin/sh\n{answers} echo Type: file; echo \"Physical:   {bytes} bytes\";; esac\n"),
+            )
+            .says(&[], &[])
+    };
+    assert_eq!(with_copy(9), "");
+    let half = with_copy(4);
+    let remedy = "vol-delete --pool default debian-VAGRANTSLASH-bookworm64_vagrant_box_image_1_box.img";
+    assert!(half.starts_with("libvirt's copy of the box is not whole") && half.ends_with(remedy), "{half}");
+}
+
+#[test]
+fn lab_that_is_half_up_goes_on_with_what_it_began_with() {
+    let half = || {
+        Host::new()
+            .with("bin/VBoxManage", "#!/bin/sh\n")
+            .with("home/boxes/debian-VAGRANTSLASH-bookworm64/1/virtualbox/box.vmdk", "")
+            .with("vagrant/machines/lb1/virtualbox/id", "1-2")
+    };
+    let both = "The lab is up with virtualbox, or half up";
+    for (settings, arguments, expected) in [
+        // libvirt is the first of two.
+        (&[][..], &[][..], both),
+        (&[], &["lb2"], both),
+        (&[("VAGRANT_DEFAULT_PROVIDER", "libvirt")], &[], both),
+        (&[], &["--provider", "libvirt"], both),
+        (&[], &["--provider", "virtualbox"], ""),
+        (&[], &["lb1"], ""),
+        (&[("VAGRANT_DEFAULT_PROVIDER", "libvirt")], &["lb1"], ""),
+    ] {
+        let said = half().says(settings, arguments);
+        assert!(
+            said.starts_with(expected) && said.is_empty() == expected.is_empty(),
+            "{settings:?} {arguments:?}: {said}"
+        );
+    }
+}
+
+#[test]
+fn what_virtualbox_lacks_is_said_too() {
+    let host = |its_network: &str| {
+        let answers = format!(
+            "case \"$*\" in 'list runningvms') echo '\"other_lb1_7\" {{1-2}}';; 'showvminfo 1-2 --machinereadable') \
+             echo 'intnet2=\"{its_network}\"';; esac"
+        );
+        Host::new()
+            .with("proc/cpuinfo", "processor : 0\nflags : fpu vmx\n")
+            .with("bin/VBoxManage", &format!("#!/bin/sh\n{answers}\n"))
+            .with("home/boxes/debian-VAGRANTSLASH-bookworm64/1/virtualbox/box.vmdk", "")
+    };
+    let says = |host: &Host| host.says(&[], &["--provider=virtualbox"]);
+    assert_eq!(says(&host("lbctl-lab2-front")), "");
+    let taken = says(&host("lbctl-lab-front"));
+    assert!(
+        taken.starts_with("A machine other_lb1_7 is in the network lbctl-lab-front, and not this lab's."),
+        "{taken}"
+    );
+    assert_eq!(says(&host("lbctl-lab-front").with("vagrant/machines/lb1/virtualbox/id", "1-2")), "");
+    let emulated = says(&host("").with("proc/cpuinfo", "flags : fpu\n"));
+    assert!(
+        emulated.contains("no hardware virtualisation (vmx or svm in /proc/cpuinfo), which VirtualBox needs"),
+        "{emulated}"
+    );
+}
+
+#[test]
+fn networks_that_no_machine_is_there_for_are_removed_and_no_others() {
+    let removed = |machine: &str| {
+        let host = Host::new();
+        let log = host.0.path().join("log");
+        let answers = format!(
+            "case \"$4 $5\" in 'list --all') echo {machine};; 'net-list --all') echo lbctl-lab-back; echo lbctl-lab2-back;; \
+             net-*) echo $4 $5 >> {};; esac",
+            log.display()
+        );
+        let host = host.with("bin/virsh", &format!("#!/bin/sh\n{answers}\n"));
+        let script = "print Requirements.remove_leftovers('lab', %w[web1 lb1], File.join(ARGV[0], '.vagrant')).join(' ')";
+        (host.asks(script, &[], &[]), fs::read_to_string(log).unwrap_or_default())
+    };
+    let commands = "net-destroy lbctl-lab-back\nnet-undefine lbctl-lab-back\n";
+    assert_eq!(removed("lbctl-lab2-lb1"), ("lbctl-lab-back".to_owned(), commands.to_owned()));
+    assert_eq!(removed("lbctl-lab-client"), (String::new(), String::new()));
 }
 
 #[test]
