@@ -109,6 +109,38 @@ fn every_alert_has_its_row_with_what_to_do_among_those_of_its_severity() {
     assert_eq!(alerts, rows);
 }
 
+/// A sentence of `lbctl status` begins with a literal in the sources: its words, without the names in it, stand in a row.
+#[test]
+fn every_problem_of_status_has_its_row_with_what_to_do() {
+    let page = read("docs/operations.md");
+    let part = page.split("\n## The problems\n").nth(1).unwrap().split("\n## ").next().unwrap();
+    let said: Vec<&str> = part
+        .lines()
+        .filter(|line| line.starts_with("| "))
+        .flat_map(|row| row.split('*').skip(1).step_by(2))
+        .collect();
+    let (mut wrong, mut seen) = (Vec::new(), 0);
+    for (path, text) in files(&[".rs"]).iter().filter(|(path, _)| path.starts_with("cli/src/daemon")) {
+        let is_test = path.contains("tests");
+        for (line, next) in text.lines().zip(text.lines().skip(1)).filter(|_| !is_test) {
+            let is_problem = line.ends_with("Problem {") && next.trim_start().starts_with("what: ");
+            let Some(literal) =
+                next.split('"').nth(1).filter(|_| is_problem || line.ends_with("problems::new("))
+            else {
+                continue;
+            };
+            seen += 1;
+            let words = literal.split(['{', '}']).step_by(2).map(str::trim).filter(|words| words.len() > 4);
+            let missing = words.filter(|words| !said.iter().any(|said| said.contains(words)));
+            wrong.extend(
+                missing.map(|words| format!("{path}: docs/operations.md has no problem with `{words}`")),
+            );
+        }
+    }
+    assert!(seen > 25, "{seen} problems found");
+    none(&wrong);
+}
+
 /// `NAME = VALUE` in `FILE`: the file has such a constant.
 #[test]
 fn the_limits_of_the_book_are_those_of_the_sources() {
