@@ -44,6 +44,8 @@ mod server;
 mod servers;
 #[path = "http2/servers_rules.rs"]
 mod servers_rules;
+#[path = "http2/servers_sharing.rs"]
+mod servers_sharing;
 #[path = "http2/servers_tls.rs"]
 mod servers_tls;
 #[path = "http2/smuggling.rs"]

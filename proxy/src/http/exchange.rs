@@ -151,6 +151,9 @@ impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
         if worker.node().backends[backend.0].tells_host {
             search.ask_for(server_name::asked_for(head.filled()).and_then(|host| worker.peer_name(host)));
         }
+        if self.request.private {
+            search.keep_apart();
+        }
         // That of another backend waits for the next request that goes there.
         if let Some(own) = self.session.own.take_if(|own| own.backend() == backend) {
             search.offer(*own);
@@ -202,10 +205,8 @@ impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
                 return self.fail(failed.termination, Some(&search)).await;
             };
             let is_refused = repeat.is_refusable && failure == Failure::Empty && upstream.was_refused();
-            let is_stale = repeat.is_stale_harmless
-                && failure == Failure::Empty
-                && !is_refused
-                && upstream.may_be_stale();
+            let has_ended = failure == Failure::Empty && !is_refused && upstream.may_be_stale();
+            let is_stale = repeat.is_stale_harmless && has_ended;
             // A server may end an idle connection at any time, and a status was seen with its head.
             if let Some(seen) = seen.filter(|_| !is_stale && !is_refused && failure != Failure::Status) {
                 upstream.note(seen);
@@ -228,9 +229,12 @@ impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
                 drop(upstream);
                 return self.fail(failed.termination, Some(&search)).await;
             }
+            if is_stale || (has_ended && upstream.stream().lane().is_some()) {
+                // It may be the request that has ended it, with all that was on it: not with others once more.
+                reuse = Reuse::Fresh;
+            }
             if is_stale {
                 connection.count(Event::StaleRetry);
-                reuse = Reuse::Forbidden;
             } else {
                 connection.count(Event::Resend);
                 search.send_again(upstream.server_index());

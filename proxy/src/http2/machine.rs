@@ -94,6 +94,8 @@ pub struct Machine {
     settings: Settings,
     owes_table_size: bool,
     send_window: i64,
+    /// The largest that this was.
+    widest: i64,
     receive_window: i64,
     /// Bytes that were read and that the client was not told of.
     credit: usize,
@@ -182,6 +184,7 @@ impl Machine {
             settings: Settings::default(),
             owes_table_size: false,
             send_window: 65_535,
+            widest: 65_535,
             receive_window: WINDOW,
             credit: 0,
             budget: Budget::new(now),

@@ -30,6 +30,8 @@ pub(super) struct Stream {
     pub(super) remote: Remote,
     /// What its client takes.
     pub(super) send_window: i64,
+    /// Bytes that were sent, and of which its peer has not said that they are out of the way.
+    pub(super) unread: i64,
     /// What we take.
     pub(super) receive_window: i64,
     /// Bytes that were read and that its client was not told of.
@@ -143,6 +145,7 @@ impl Stream {
             is_end_read: framing != Framing::Chunked,
             remote: if framing == Framing::None { Remote::Ended } else { Remote::Open },
             send_window,
+            unread: 0,
             receive_window,
             credit: 0,
             sending: Sending::Head,

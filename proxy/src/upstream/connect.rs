@@ -37,8 +37,10 @@ pub enum Reuse {
     Allowed,
     /// Only on one that was used again before.
     Proven,
-    /// No: a new connection.
+    /// No: a new connection, or a place on one that requests share.
     Forbidden,
+    /// No: a new connection that nobody shares. What has ended one may end the next as well, with all that is on it.
+    Fresh,
 }
 
 /// One request's search for a server. Further calls of [`Self::connect`] go on where the last one ended: attempts are
@@ -58,6 +60,8 @@ pub struct Search {
     introduction: Option<Box<Introduction>>,
     /// Whom it asks for, for servers with TLS that are told that.
     host: Option<Rc<PeerName>>,
+    /// It authenticates its connection.
+    is_private: bool,
     retries: u32,
     redispatches: u32,
     /// The last attempt of all: its server, and why it failed.
@@ -120,6 +124,7 @@ impl Search {
             own: None,
             introduction: None,
             host: None,
+            is_private: false,
             retries: 0,
             redispatches: 0,
             failure: None,
@@ -175,6 +180,11 @@ impl Search {
         Some(self.introduction.as_ref()?.source)
     }
 
+    /// The request authenticates its connection (NTLM, Negotiate): it gets none that others share.
+    pub(crate) fn keep_apart(&mut self) {
+        self.is_private = true;
+    }
+
     /// Offers a connection that belongs to the client: taken if the choice falls on its server. One on which the server was
     /// told of somebody else is closed: behind another proxy one connection has requests of many.
     pub(crate) fn offer(&mut self, own: Own) {
@@ -212,13 +222,14 @@ impl Search {
     pub async fn connect(&mut self, reuse: Reuse, deadline: &Deadline) -> Result<Upstream, Error> {
         let mut lease = self.lease(deadline).await?;
         loop {
-            if let Some(link) = self.take_idle(&lease, reuse).or_else(|| self.take_lane(lease.server)) {
+            let taken = self.take_idle(&lease, reuse).or_else(|| self.take_lane(lease.server, reuse));
+            if let Some(link) = taken {
                 self.settle(&lease);
                 self.count(Event::Reuse);
                 return Ok(Upstream { link, lease });
             }
             let moves = self.worker.idle_upstreams().moves(self.backend, lease.server);
-            let error = match self.attempt(&lease, deadline).await {
+            let error = match self.attempt(&lease, reuse, deadline).await {
                 Ok(stream) => {
                     lease.note(Seen::Connected);
                     self.settle(&lease);
@@ -372,8 +383,12 @@ impl Search {
                 None => self.count(Event::Stale),
             }
         }
+        let server = &self.config().servers[lease.server];
         // One on which the server was told of a client is kept for that one alone.
-        if reuse == Reuse::Forbidden || self.config().servers[lease.server].send_proxy.is_some() {
+        if matches!(reuse, Reuse::Forbidden | Reuse::Fresh)
+            || server.send_proxy.is_some()
+            || (self.is_private && server.speaks_http2())
+        {
             return None;
         }
         let wanted = (reuse, self.name_at(lease.server).map(Rc::as_ref));
@@ -381,8 +396,8 @@ impl Search {
     }
 
     /// A place on a connection of HTTP/2, if the server shares them and has one that is not full.
-    fn take_lane(&self, server: usize) -> Option<Link> {
-        if !self.shares(server) {
+    fn take_lane(&self, server: usize, reuse: Reuse) -> Option<Link> {
+        if !self.shares(server, reuse) {
             return None;
         }
         let name = self.name_at(server).map(Rc::as_ref);
@@ -390,10 +405,11 @@ impl Search {
         self.worker.idle_upstreams().lane(self.backend, server, name, now)
     }
 
-    /// May requests of different clients be in flight on one connection to this server?
-    fn shares(&self, server: usize) -> bool {
+    /// May the request be in flight on one connection to this server with those of other clients?
+    fn shares(&self, server: usize, reuse: Reuse) -> bool {
         let (config, backend) = (&self.config().servers[server], self.config());
-        config.speaks_http2() && config.send_proxy.is_none() && backend.options.pool.reuse != ReuseMode::Never
+        let is_for_all = config.send_proxy.is_none() && backend.options.pool.reuse != ReuseMode::Never;
+        config.speaks_http2() && is_for_all && !self.is_private && reuse != Reuse::Fresh
     }
 
     /// Chooses a server and takes a slot of it, after waiting in line if need be.

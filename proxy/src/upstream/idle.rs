@@ -133,7 +133,7 @@ impl Link {
 
     /// Has it served a request before (so that its server may have closed it meanwhile)?
     pub(crate) fn is_used(&self) -> bool {
-        self.stream.lane().map_or(self.served > 0, |lane| lane.trunk().served() > 1)
+        self.stream.lane().map_or(self.served > 0, ServerLane::is_used)
     }
 
     /// Its request is over.
@@ -150,6 +150,9 @@ impl Link {
 
     pub(crate) fn make_private(&mut self) {
         self.private = true;
+        if let Some(lane) = self.stream.lane() {
+            lane.make_private();
+        }
     }
 
     /// Nothing has come since its last response? Always asked of the socket, not only of the runtime, which may be
@@ -250,7 +253,7 @@ impl IdleConnections {
         let mut connections = servers[server].connections.borrow_mut();
         loop {
             let at = match reuse {
-                Reuse::Forbidden => None,
+                Reuse::Forbidden | Reuse::Fresh => None,
                 Reuse::Allowed => connections.iter().rposition(|idle| idle.link.stream.is_named(name)),
                 // Used again before: it has served two.
                 Reuse::Proven => connections

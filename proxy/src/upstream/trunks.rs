@@ -33,7 +33,7 @@ impl Trunks {
         if open.is_empty() {
             return None;
         }
-        retain(&mut open, |trunk| trunk.is_open() && allowed(trunk));
+        retain(&mut open, |trunk| trunk.is_open() && !trunk.is_private() && allowed(trunk));
         let trunk = open.iter().find(|trunk| trunk.has_room() && trunk.is_named(name))?;
         Some(ServerLane::of(trunk))
     }

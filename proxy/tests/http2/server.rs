@@ -67,6 +67,26 @@ pub(crate) fn config(servers: &[&Scripted]) -> Config {
     config
 }
 
+/// Sends a request of HTTP/1.1.
+pub(crate) async fn ask(client: &mut TcpStream, request: &str) {
+    client.write_all(request.as_bytes()).await.unwrap();
+}
+
+/// A response in chunks, or with a length.
+pub(crate) async fn response(client: &mut TcpStream) -> String {
+    let mut text = rig::read_head(client).await.unwrap();
+    let length = text.lines().find_map(|line| line.strip_prefix("Content-Length: "));
+    if let Some(length) = length {
+        let content = rig::read_n(client, length.parse().unwrap()).await;
+        text.push_str(&String::from_utf8(content).unwrap());
+    } else if text.contains("chunked") {
+        while !text.ends_with("\r\n\r\n") || !text.contains("\r\n0\r\n") {
+            text.push(client.read_u8().await.unwrap().into());
+        }
+    }
+    text
+}
+
 impl Connection {
     async fn begin(&mut self, settings: &[u8]) {
         let mut preface = [0; PREFACE.len()];

@@ -2,7 +2,6 @@
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
     sync::mpsc::unbounded_channel,
 };
 
@@ -10,27 +9,8 @@ use super::{
     client::{self, Client, request},
     frames::*,
     peer, rig,
-    server::{self, Connection},
+    server::{self, Connection, ask, response},
 };
-
-async fn ask(client: &mut TcpStream, request: &str) {
-    client.write_all(request.as_bytes()).await.unwrap();
-}
-
-/// A response in chunks, or with a length.
-async fn response(client: &mut TcpStream) -> String {
-    let mut text = rig::read_head(client).await.unwrap();
-    let length = text.lines().find_map(|line| line.strip_prefix("Content-Length: "));
-    if let Some(length) = length {
-        let content = rig::read_n(client, length.parse().unwrap()).await;
-        text.push_str(&String::from_utf8(content).unwrap());
-    } else if text.contains("chunked") {
-        while !text.ends_with("\r\n\r\n") || !text.contains("\r\n0\r\n") {
-            text.push(client.read_u8().await.unwrap().into());
-        }
-    }
-    text
-}
 
 /// Answers all with the path that was asked for.
 async fn echo(mut connection: Connection) {

@@ -64,7 +64,7 @@ impl Machine {
     /// Is a write worth a try? Else whoever wants to write is woken when it is.
     pub(in crate::http2) fn is_writable(&self, key: usize) -> bool {
         let stream = &self.streams[key];
-        let has_window = stream.send_window > 0 && self.send_window > 0;
+        let has_window = self.window_of(key) > 0;
         stream.remote == Remote::Reset
             || stream.is_deaf
             || (self.backlog() < BACKLOG && (has_window || !matches!(stream.sending, Sending::Content(_))))
@@ -118,6 +118,7 @@ impl Machine {
 
     /// 0: nothing more fits.
     fn write_some(&mut self, key: usize, bytes: &[u8], begun: &mut Option<Begun>) -> io::Result<usize> {
+        let window = self.window_of(key);
         let stream = &mut self.streams[key];
         let Sending::Content(content) = &mut stream.sending else {
             // Behind the end nothing is expected.
@@ -128,7 +129,6 @@ impl Machine {
         };
         match content.next(bytes) {
             Next::Payload(most) => {
-                let window = stream.send_window.min(self.send_window);
                 let most = most.min(u64::try_from(window).unwrap_or(0));
                 let n = usize::try_from(most).unwrap_or(usize::MAX).min(bytes.len());
                 let n = self.put_data(key, &bytes[..n], begun);
@@ -207,6 +207,7 @@ impl Machine {
         let header = Header { length: length + n, kind: Kind::Data, flags: 0, stream: stream.id };
         out.filled_mut()[at..at + HEADER].copy_from_slice(&header.bytes());
         stream.send_window -= n as i64;
+        stream.unread += n as i64;
         self.send_window -= n as i64;
         if let Sending::Content(content) = &mut stream.sending {
             content.took(n as u64);

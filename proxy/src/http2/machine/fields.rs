@@ -24,8 +24,11 @@ const LONGEST_BLOCK: usize = 2 * MAX_HEAD;
 /// Frames of one section.
 const FRAMES: u32 = 64;
 
-/// Bytes of a section as RFC 9113 §10.5.1 counts them, beyond which a client means no good. What is longer than a head may be is
-/// answered.
+/// The same of a server: what is too long costs it the stream, so it has to be decoded.
+const LONGEST_BLOCK_OF_SERVER: usize = 8 * MAX_HEAD;
+
+/// Bytes of a section as RFC 9113 §10.5.1 counts them, beyond which a client means no good, and nothing is kept of what a server
+/// sends. What is longer than a head may be is answered.
 const LONGEST_LIST: usize = 8 * MAX_HEAD;
 
 /// What each field costs beside its bytes.
@@ -85,7 +88,8 @@ impl Machine {
             return Err(Failure::new(ErrorCode::Protocol, "CONTINUATION of nothing"));
         };
         block.frames += 1;
-        if block.bytes.len() + payload.len() > LONGEST_BLOCK || block.frames > FRAMES {
+        let most = if self.role == Role::Client { LONGEST_BLOCK_OF_SERVER } else { LONGEST_BLOCK };
+        if block.bytes.len() + payload.len() > most || block.frames > FRAMES {
             return Err(Failure::new(ErrorCode::EnhanceYourCalm, "a field section without end"));
         }
         block.bytes.push(payload);
@@ -110,7 +114,8 @@ impl Machine {
             Target::Response(_) => responses.begin(),
             Target::Trailers(_) | Target::Ignored | Target::Refused | Target::Late => {}
         }
-        let is_trailers = self.role == Role::Client && matches!(target, Target::Trailers(_));
+        let is_of_server = self.role == Role::Client;
+        let is_trailers = is_of_server && matches!(target, Target::Trailers(_));
         if is_trailers || matches!(target, Target::New | Target::Response(_)) {
             head = Some(pools.buffers.take());
         }
@@ -119,6 +124,9 @@ impl Machine {
         }
         let decoded = self.decoder.decode_in(room, section, |name, value| {
             size += name.len() + value.len() + OVERHEAD;
+            if size > LONGEST_LIST {
+                return is_of_server;
+            }
             match (&target, &mut head) {
                 (Target::New, Some(head)) => requests.field(name, value, head),
                 (Target::Response(_), Some(head)) => responses.field(name, value, head),
@@ -130,7 +138,7 @@ impl Machine {
                 }
                 _ => {}
             }
-            size <= LONGEST_LIST
+            true
         });
         match decoded {
             Ok(()) => {}
@@ -143,6 +151,13 @@ impl Machine {
             Err(_) => {
                 return Err(Failure::new(ErrorCode::Compression, "a field section that can't be decoded"));
             }
+        }
+        if size > LONGEST_LIST && matches!(target, Target::Response(_) | Target::Trailers(_)) {
+            return self.stream_error(
+                id,
+                ErrorCode::EnhanceYourCalm,
+                "a field section that is far too large",
+            );
         }
         match (target, head) {
             (Target::New, Some(mut head)) => {

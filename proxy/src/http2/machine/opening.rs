@@ -61,6 +61,7 @@ impl Machine {
 
     /// Whoever has asked has no more to do with a stream.
     pub(super) fn release_request(&mut self, key: usize) {
+        let most_detached = (self.settings.streams.min(STREAMS) / 8).max(1);
         let stream = &mut self.streams[key];
         let is_asked = stream.sending == Sending::Over;
         match stream.remote {
@@ -68,7 +69,11 @@ impl Machine {
             Remote::Ended if is_asked || stream.is_deaf => {}
             // The content of its answer is whole, and only the end of the stream is to come.
             Remote::Open
-                if is_asked && stream.due == Some(0) && !stream.awaits_head && !stream.is_readable() =>
+                if is_asked
+                    && stream.due == Some(0)
+                    && !stream.awaits_head
+                    && !stream.is_readable()
+                    && self.detached < most_detached =>
             {
                 stream.is_detached = true;
                 self.detached += 1;

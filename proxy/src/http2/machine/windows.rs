@@ -1,6 +1,6 @@
 //! Flow control (RFC 9113 §5.2, §6.9): how much either side may send.
 
-use super::{BACKLOG, Failure, Kind, Machine, PRICE_OF_FRAME, STREAM_WINDOW, WINDOW};
+use super::{BACKLOG, Failure, Kind, Machine, PRICE_OF_FRAME, Role, STREAM_WINDOW, WINDOW};
 use crate::http2::{
     frame::{ErrorCode, Header},
     settings::LARGEST_WINDOW,
@@ -9,6 +9,9 @@ use crate::http2::{
 
 /// Writers that are woken at a time: a few of them fill what there is room for.
 const WRITERS: usize = 8;
+
+/// The most of a server's window that is kept for others, in bytes.
+const LARGEST_RESERVE: i64 = 64 * 1024;
 
 impl Machine {
     pub(super) fn window_update(&mut self, header: Header, payload: &[u8]) -> Result<(), Failure> {
@@ -25,6 +28,7 @@ impl Machine {
                 return Err(Failure::new(code, why));
             }
             self.send_window += increment;
+            self.widest = self.widest.max(self.send_window);
         } else if self.is_idle(header.stream) {
             return Err(Failure::new(ErrorCode::Protocol, "WINDOW_UPDATE of a stream that is not open"));
         } else if let Some(key) = self.find(header.stream) {
@@ -34,6 +38,7 @@ impl Machine {
                     return self.stream_error(header.stream, code, why);
                 }
                 stream.send_window += increment;
+                stream.unread = (stream.unread - increment).max(0);
                 if let Some(writer) = stream.writer.take() {
                     writer.wake();
                 }
@@ -43,6 +48,24 @@ impl Machine {
             return self.spend(PRICE_OF_FRAME, "WINDOW_UPDATE");
         }
         Ok(())
+    }
+
+    /// Bytes of content that a stream may send now. To a server an eighth of the connection's window is kept for streams of which
+    /// nothing is unread there, or little: what one does not read of an upload does not hold all others up. Servers open their
+    /// windows again when a quarter is left, at the latest (nginx).
+    pub(super) fn window_of(&self, key: usize) -> i64 {
+        let stream = &self.streams[key];
+        let reserve = match self.role {
+            Role::Server => 0,
+            Role::Client => (self.widest / 8).min(LARGEST_RESERVE),
+        };
+        let own_part = self.send_window.min(reserve / 2 - stream.unread);
+        stream.send_window.min(own_part.max(self.send_window - reserve))
+    }
+
+    /// May another stream have content?
+    pub(in crate::http2) fn has_window(&self) -> bool {
+        self.send_window > 0
     }
 
     /// A client has changed with what streams begin (RFC 9113 §6.9.2).

@@ -22,6 +22,10 @@ pub struct Lane {
     is_claimed: Cell<bool>,
     /// The connection took no further request.
     is_refused: Cell<bool>,
+    /// Its connection had carried others when this request came.
+    is_used: Cell<bool>,
+    /// Its connection is its client's own.
+    is_owner: Cell<bool>,
 }
 
 impl Lane {
@@ -34,7 +38,21 @@ impl Lane {
             stream: Cell::new(None),
             is_claimed: Cell::new(true),
             is_refused: Cell::new(false),
+            is_used: Cell::new(trunk.served() > 0),
+            is_owner: Cell::new(false),
         }
+    }
+
+    /// Had its connection carried others when its request came?
+    pub(crate) fn is_used(&self) -> bool {
+        self.is_used.get()
+    }
+
+    /// Its server has authenticated the connection for whoever has asked here: nobody else's request is sent on it any more.
+    pub(crate) fn make_private(&self) {
+        self.is_owner.set(true);
+        self.trunk.is_private.set(true);
+        self.trunk.retire();
     }
 
     /// Its connection.
@@ -55,8 +73,10 @@ impl Lane {
     /// Takes another one, if its connection has room for that.
     pub(crate) fn claim(&self) -> bool {
         let is_free = self.stream.get().is_none() && !self.is_claimed.get() && self.trunk.has_room();
+        let is_free = is_free && (self.is_owner.get() || !self.trunk.is_private());
         if is_free {
             self.is_claimed.set(true);
+            self.is_used.set(self.trunk.served() > 0);
             self.trunk.busy.set(self.trunk.busy.get() + 1);
         }
         is_free

@@ -6,6 +6,7 @@ use std::{
     io,
     rc::Rc,
     task::{Context, Poll, Waker},
+    time::Duration,
 };
 
 use super::ServerLane;
@@ -20,6 +21,7 @@ use crate::{
     stream::{Stream, is_transient},
     tls::PeerName,
     upstream::ServerStream,
+    wheel::Deadline,
     worker::Worker,
 };
 
@@ -42,6 +44,14 @@ pub(crate) struct Trunk {
     pub(super) busy: Cell<usize>,
     /// Further lanes may come, even if there are none.
     is_shared: Cell<bool>,
+    /// It was authenticated for the client of one lane.
+    pub(super) is_private: Cell<bool>,
+    /// For its end, once nobody has anything to do with it any more.
+    deadline: Deadline,
+    /// That is armed.
+    is_ending: Cell<bool>,
+    /// How long that may take.
+    patience: Duration,
     /// The server takes nothing more.
     is_unwritable: Cell<bool>,
     /// The tick in which it was seen without lanes.
@@ -53,8 +63,14 @@ pub(crate) struct Trunk {
 }
 
 impl Trunk {
-    /// Takes a connection to a server that says nothing before it is spoken to, and gives its first lane.
-    pub(crate) fn start(stream: ServerStream, name: Option<Rc<PeerName>>, worker: &Rc<Worker>) -> ServerLane {
+    /// Takes a connection to a server that says nothing before it is spoken to, and gives its first lane. Given up, it has
+    /// `patience` to end.
+    pub(crate) fn start(
+        stream: ServerStream,
+        name: Option<Rc<PeerName>>,
+        patience: Duration,
+        worker: &Rc<Worker>,
+    ) -> ServerLane {
         let is_secure = matches!(stream, ServerStream::Tls(_));
         let now = worker.wheel().ticks();
         let machine = Machine::to_server(worker.http2_pools(), is_secure, now);
@@ -67,6 +83,10 @@ impl Trunk {
             lanes: Cell::new(0),
             busy: Cell::new(0),
             is_shared: Cell::new(false),
+            is_private: Cell::new(false),
+            deadline: worker.wheel().deadline(),
+            is_ending: Cell::new(false),
+            patience,
             is_unwritable: Cell::new(false),
             lonely_since: Cell::new(None),
             opener: RefCell::default(),
@@ -122,10 +142,15 @@ impl Trunk {
         !self.is_over() && !self.is_unwritable.get() && self.shared.machine.borrow().takes_streams()
     }
 
-    /// May a request be sent on it at this moment?
+    /// May a request be sent on it at this moment, and its content as well?
     pub(crate) fn has_room(&self) -> bool {
         let machine = self.shared.machine.borrow();
-        !machine.is_doubtful() && self.busy.get() < machine.room() && self.is_open()
+        !machine.is_doubtful() && machine.has_window() && self.busy.get() < machine.room() && self.is_open()
+    }
+
+    /// Is it one client's own?
+    pub(crate) fn is_private(&self) -> bool {
+        self.is_private.get()
     }
 
     /// It waits for further lanes, even if it has none.
@@ -158,10 +183,13 @@ impl Trunk {
         context: &mut Context<'_>,
     ) -> Poll<String> {
         self.shared.set_task(context);
+        if self.is_late(context) {
+            return Poll::Ready("it was given up, and did not end in time".to_owned());
+        }
         for _ in 0..TURN {
             let is_over = {
                 let mut machine = self.shared.machine.borrow_mut();
-                if self.lanes.get() == 0 && !self.is_shared.get() {
+                if self.is_given_up() {
                     machine.end(ErrorCode::NoError);
                 }
                 machine.is_ending() && machine.open() == 0 && self.busy.get() == 0
@@ -191,6 +219,22 @@ impl Trunk {
         }
         context.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// Nobody has anything to do with it any more, nor will have.
+    fn is_given_up(&self) -> bool {
+        self.lanes.get() == 0 && !self.is_shared.get()
+    }
+
+    /// A server that reads nothing, or ends no stream of which all has come, would keep it for good.
+    fn is_late(&self, context: &mut Context<'_>) -> bool {
+        if !self.is_given_up() {
+            return false;
+        }
+        if !self.is_ending.replace(true) {
+            self.deadline.arm(self.patience);
+        }
+        self.deadline.poll_expired(context).is_ready()
     }
 
     /// Sends what waits. A server that has closed may have said before how far it came (GOAWAY, nginx after so many requests), and
