@@ -396,7 +396,7 @@ impl<S> Connection<S> {
     /// Goes on under the generation in force, if that has its listener. Between two exchanges only.
     pub(crate) fn renew(&mut self) {
         if let Some((worker, frontend)) = self.heir() {
-            self.permit.renew(worker, frontend);
+            self.permit.renew(worker, frontend, self.peer.ip());
         }
     }
 

@@ -56,10 +56,10 @@ pub(crate) enum End {
     Outdated,
 }
 
-/// Answers a connection that may not stay with 429, whatever it wants.
-pub(crate) async fn turn_away<S: Stream>(connection: &Connection<S>, retry_after: Duration) {
+/// Answers a connection that may not stay with `status`, whatever it wants.
+pub(crate) async fn turn_away<S: Stream>(connection: &Connection<S>, status: u16, retry_after: Duration) {
     let deadline = connection.worker().wheel().deadline();
-    Session::new(connection, Idle::new(connection), &deadline, None).turn_away(retry_after).await;
+    Session::new(connection, Idle::new(connection), &deadline, None).turn_away(status, retry_after).await;
 }
 
 /// Serves a connection of a frontend with [`crate::config::Mode::Http`]. `idle` is there while no request is.

@@ -12,7 +12,7 @@ mod unix;
 
 pub(crate) use accept::{AcceptLoops, Assignment, ListenerId, Watched};
 pub(crate) use readiness::watch;
-pub(crate) use refuse::note as note_refused;
+pub(crate) use refuse::{note as note_refused, note_crowded};
 
 use std::{io, net::SocketAddr};
 

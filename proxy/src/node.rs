@@ -92,6 +92,8 @@ pub(crate) struct BackendState {
     pub(crate) cookie: Option<CookiePolicy>,
     /// Some server of it is told whose connections it gets.
     pub(crate) introduces: bool,
+    /// Some server of it may speak HTTP/2: the trailers of requests are passed on.
+    pub(crate) takes_trailers: bool,
     /// What servers with TLS need, by server.
     pub(crate) connectors: Box<[Option<Arc<Connector>>]>,
     /// The same for their checks.
@@ -281,6 +283,7 @@ impl BackendState {
             servers: backend.servers.iter().map(server).collect(),
             cookie: backend.cookie.as_ref().map(|cookie| CookiePolicy::new(cookie, &backend.servers)),
             introduces: backend.servers.iter().any(|server| server.send_proxy.is_some()),
+            takes_trailers: backend.servers.iter().any(Server::speaks_http2),
         }
     }
 

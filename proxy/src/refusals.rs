@@ -27,7 +27,7 @@ pub enum Why {
     NoBackend,
     /// None of its backend's servers is usable.
     NoServer,
-    /// No slot of a full server became free in time.
+    /// No slot of a full server became free in time; of a frontend: no place for another stream of HTTP/2.
     Full,
     /// No server could be connected to.
     NotConnected,

@@ -37,6 +37,8 @@ mod certificates;
 #[allow(dead_code, reason = "shared with the tests of HTTP/2")]
 #[path = "http2/frames.rs"]
 mod frames;
+#[path = "allocations/http2.rs"]
+mod http2;
 #[allow(dead_code, reason = "shared with the tests of TLS")]
 #[path = "tls/peer.rs"]
 mod peer;
@@ -269,72 +271,7 @@ fn requests_over_tls_allocate_nothing() {
     }
 }
 
-/// Reads up to the ends of so many streams; bytes of content on them.
-fn read_streams(client: &mut impl Read, buffer: &mut Vec<u8>, mut streams: usize) -> usize {
-    let mut content = 0;
-    while streams > 0 {
-        buffer.resize(9, 0);
-        client.read_exact(buffer).unwrap();
-        let (kind, flags) = (buffer[3], buffer[4]);
-        let length = usize::from(buffer[1]) << 8 | usize::from(buffer[2]);
-        buffer.resize(length, 0);
-        client.read_exact(buffer).unwrap();
-        assert!(kind != frames::GOAWAY && kind != frames::RST_STREAM, "{buffer:?}");
-        let is_of_stream = [frames::HEADERS, frames::DATA].contains(&kind);
-        streams -= usize::from(is_of_stream && flags & frames::END_STREAM != 0);
-        content += if kind == frames::DATA { length } else { 0 };
-    }
-    content
-}
-
-/// So many streams at a time, each with a request and an answer that have so much content.
-fn cost_of_streams(count: u32, sent: usize, answer: usize) -> usize {
-    use frames::{DATA, END_HEADERS, END_STREAM, HEADERS, WINDOW_UPDATE, frame};
-    let exchanges = |mut client: TcpStream| {
-        let windows = frames::setting(4, 1 << 30);
-        client.write_all(&[frames::PREFACE, &frame(frames::SETTINGS, 0, 0, &windows)].concat()).unwrap();
-        let (mut next, mut buffer) = (1, Vec::new());
-        let block = [frames::POST, &frames::field("content-length", &sent.to_string())].concat();
-        let (piece, ended) = (vec![b'q'; sent.min(16_384)], END_HEADERS | END_STREAM);
-        move || {
-            let mut out = Vec::new();
-            for _ in 0..count {
-                let flags = if sent == 0 { ended } else { END_HEADERS };
-                out.extend(frame(HEADERS, flags, next, &block));
-                for at in (0..sent).step_by(piece.len().max(1)) {
-                    let piece = &piece[..piece.len().min(sent - at)];
-                    let flags = if at + piece.len() == sent { END_STREAM } else { 0 };
-                    out.extend(frame(DATA, flags, next, piece));
-                }
-                next += 2;
-            }
-            client.write_all(&out).unwrap();
-            let read = read_streams(&mut client, &mut buffer, count as usize);
-            assert_eq!(read, answer * count as usize);
-            if answer > 0 {
-                let more = u32::try_from(read).unwrap().to_be_bytes();
-                client.write_all(&frame(WINDOW_UPDATE, 0, 0, &more)).unwrap();
-            }
-        }
-    };
-    let mut response = format!("HTTP/1.1 200 OK\r\nContent-Length: {answer}\r\n\r\n").into_bytes();
-    response.resize(response.len() + answer, b'a');
-    let change = |config: &mut Config| config.frontends[0].http2 = [0].into();
-    cost_of(exchanges, count.into(), change, sent, &response)
-}
-
-#[test]
-fn requests_over_http2_allocate_nothing() {
-    assert_eq!(cost_of_streams(1, 0, 2), 0);
-    assert_eq!(cost_of_streams(10, 0, 2), 0);
-}
-
-#[test]
-fn content_over_http2_allocates_nothing() {
-    assert_eq!(cost_of_streams(1, CONTENT, CONTENT), 0);
-}
-
-/// The same towards a server, which is told whom each request asks for.
+/// Records of TLS towards a server, which is told whom each request asks for.
 #[test]
 fn requests_to_a_server_with_tls_allocate_nothing() {
     let (request, response) = with_content();

@@ -42,11 +42,17 @@ mod secured;
 mod server;
 #[path = "http2/servers.rs"]
 mod servers;
+#[path = "http2/servers_own.rs"]
+mod servers_own;
+#[path = "http2/servers_reload.rs"]
+mod servers_reload;
 #[path = "http2/servers_rules.rs"]
 mod servers_rules;
 #[path = "http2/servers_sharing.rs"]
 mod servers_sharing;
 #[path = "http2/servers_tls.rs"]
 mod servers_tls;
+#[path = "http2/servers_trailers.rs"]
+mod servers_trailers;
 #[path = "http2/smuggling.rs"]
 mod smuggling;

@@ -61,8 +61,8 @@ impl Permit {
         Some(held.again(sources.limits().connections))
     }
 
-    /// Counts for the frontend at this index of the worker's generation from now on.
-    pub(super) fn renew(&mut self, worker: Rc<Worker>, frontend: usize) {
+    /// Counts for the frontend at this index of the worker's generation from now on, and for `source` as that wants it.
+    pub(super) fn renew(&mut self, worker: Rc<Worker>, frontend: usize, source: Option<IpAddr>) {
         let (old, new) = (self.shared(), &worker.node().frontends[frontend]);
         if !self.is_counted {
             self.worker = worker;
@@ -79,6 +79,11 @@ impl Permit {
         if !Arc::ptr_eq(old, new) {
             new.take();
             old.release();
+        }
+        let sources = worker.node().tables.sources(frontend);
+        if !sources.is_some_and(|sources| self.held.as_ref().is_some_and(|held| sources.has(held))) {
+            let held = sources.zip(source).map(|(sources, source)| sources.hold(source, worker.node().now()));
+            self.held = held;
         }
         self.worker = worker;
         self.frontend = frontend;

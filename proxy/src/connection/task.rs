@@ -109,7 +109,7 @@ pub(crate) async fn turn_away_http_or_2(
             run_session(connection, session).await;
         }
         Some(false) => {
-            drive(&connection, pin!(http::turn_away(&connection, retry_after))).await;
+            drive(&connection, pin!(http::turn_away(&connection, 429, retry_after))).await;
             end(&connection);
         }
         None => end(&connection),
@@ -129,6 +129,7 @@ async fn run_session<S: Stream>(mut connection: Rc<Connection<S>>, mut session: 
         match ended {
             Some(End::Outdated) => {
                 Rc::get_mut(&mut connection).expect("its streams have their own").renew();
+                session.renew(&connection);
             }
             Some(End::Closed) => break,
             None => {

@@ -118,6 +118,9 @@ impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
         let connection = self.session.connection;
         let worker = connection.worker();
         connection.counters().requests.increment();
+        if backend.is_some_and(|backend| worker.node().backends[backend.0].takes_trailers) {
+            self.decoder = Decoder::new(self.request.framing, true);
+        }
         if self.take_content(&mut head).is_err() {
             return self.fail(Termination::BadRequest, None).await;
         }

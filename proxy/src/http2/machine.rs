@@ -142,13 +142,7 @@ impl Machine {
     pub fn new(pools: &Rc<Pools>, streams: usize, now: u64) -> Self {
         let mut machine = Self::of(Role::Server, pools, now);
         machine.most = streams.clamp(1, STREAMS);
-        let streams = fit(machine.most as i64);
-        machine.put(
-            Kind::Settings,
-            0,
-            0,
-            &settings::of_server(streams, fit(STREAM_WINDOW), fit(MAX_HEAD as i64)),
-        );
+        machine.put_settings();
         machine.put(Kind::WindowUpdate, 0, 0, &fit(WINDOW - 65_535).to_be_bytes());
         machine
     }

@@ -17,11 +17,11 @@ use crate::{
     buffer::Buffer,
     connection::{Connection, Places, Seat, run, run_http},
     http::{End, turn_away},
-    listener::note_refused,
+    listener::{note_crowded, note_refused},
     metrics::Event,
     stream::{Stream, is_transient},
     table::Refusal,
-    wheel::Deadline,
+    wheel::{Deadline, TICK},
 };
 
 /// Reads before others have their turn.
@@ -90,9 +90,7 @@ impl Session {
     /// Of a connection that has said nothing yet; its listener is at this place in its frontend.
     pub(crate) fn new<S>(connection: &Connection<S>, place: usize) -> Self {
         let worker = connection.worker();
-        let most = connection.frontend().per_source.and_then(|limits| limits.connections);
-        let streams = most.map_or(STREAMS, |most| usize::try_from(most.get()).unwrap_or(STREAMS));
-        let machine = Machine::new(worker.http2_pools(), streams, worker.wheel().ticks());
+        let machine = Machine::new(worker.http2_pools(), most_streams(connection), worker.wheel().ticks());
         Self {
             shared: Shared::new(machine),
             inbox: None,
@@ -116,6 +114,11 @@ impl Session {
         let mut session = Self::new(connection, place);
         session.turned_away = Some(retry_after);
         session
+    }
+
+    /// It goes on under another generation of the configuration.
+    pub(crate) fn renew<S>(&mut self, connection: &Connection<S>) {
+        self.shared.machine.borrow_mut().allow_streams(most_streams(connection));
     }
 
     /// Serves it until it is to be closed, or goes on under another generation of the configuration.
@@ -269,10 +272,13 @@ impl Session {
                 self.waits = false;
                 return;
             }
-            let mut turned_away = self.turned_away;
+            let mut turned_away = self.turned_away.map(|retry_after| (429, retry_after));
             match connection.take_place(&mut self.places, machine.taken()) {
                 Seat::Taken => {}
-                Seat::TooMany => turned_away = Some(note_refused(connection, Refusal::Connections)),
+                Seat::TooMany => turned_away = Some((429, note_refused(connection, Refusal::Connections))),
+                Seat::Wait if has_waited(&machine, connection) => {
+                    turned_away = Some((503, note_crowded(connection, patience(connection))));
+                }
                 Seat::Wait => {
                     if !mem::replace(&mut self.waits, true) {
                         connection.count(Event::StreamWait);
@@ -287,8 +293,9 @@ impl Session {
             drop(machine);
             if turned_away.is_some() || !self.shared.give(stream) {
                 let lane = Connection::of_stream(connection, Lane::new(&self.shared, stream));
-                if let Some(retry_after) = turned_away {
-                    tokio::task::spawn_local(run(lane, async move |lane| turn_away(lane, retry_after).await));
+                if let Some((status, retry_after)) = turned_away {
+                    let answer = async move |lane: &_| turn_away(lane, status, retry_after).await;
+                    tokio::task::spawn_local(run(lane, answer));
                     continue;
                 }
                 let rooms = Rc::clone(lane.worker().lane_rooms());
@@ -373,6 +380,26 @@ impl Session {
         let inbox = self.inbox.as_ref();
         inbox.is_some_and(|inbox| Header::read(inbox.filled()).is_none_or(|header| header.kind != Kind::Data))
     }
+}
+
+/// Streams that a connection may have at a time.
+fn most_streams<S>(connection: &Connection<S>) -> usize {
+    let most = connection.frontend().per_source.and_then(|limits| limits.connections);
+    most.map_or(STREAMS, |most| usize::try_from(most.get()).unwrap_or(STREAMS))
+}
+
+/// How long a stream waits for a place: as long as its request would wait at a server that is full.
+fn patience<S>(connection: &Connection<S>) -> Duration {
+    let (frontend, node) = (connection.frontend(), connection.worker().node());
+    frontend.default_backend.map_or(frontend.timeout.client, |backend| node.backend(backend).timeout.queue)
+}
+
+/// Has the first of those that wait done so for too long?
+fn has_waited<S>(machine: &Machine, connection: &Connection<S>) -> bool {
+    let waited = machine.first_came_at().map(|at| connection.worker().wheel().ticks().saturating_sub(at));
+    waited.is_some_and(|ticks| {
+        TICK.saturating_mul(u32::try_from(ticks).unwrap_or(u32::MAX)) >= patience(connection)
+    })
 }
 
 impl Drop for Session {

@@ -51,6 +51,8 @@ pub(super) struct Stream {
     pub(super) is_reset_by_us: bool,
     /// It has a lane.
     pub(super) is_taken: bool,
+    /// The tick in which a client's came.
+    pub(super) came_at: u64,
     /// A stream of ours: the head of its response is to come.
     pub(super) awaits_head: bool,
     /// Heads before that.
@@ -157,6 +159,7 @@ impl Stream {
             wrote_in: 0,
             is_reset_by_us: false,
             is_taken: false,
+            came_at: 0,
             awaits_head: false,
             interim: 0,
             is_deaf: false,

@@ -7,6 +7,7 @@ use tokio::net::TcpStream;
 use crate::{
     config::Mode,
     connection::{self, Connection},
+    health::probe::in_words,
     http,
     metrics::Event,
     refusals::{self, Why},
@@ -38,7 +39,7 @@ pub(super) fn refuse(connection: Connection<TcpStream>, refusal: Refusal, place:
         });
     } else {
         tokio::task::spawn_local(connection::run(connection, async move |connection| {
-            http::turn_away(connection, retry_after).await;
+            http::turn_away(connection, 429, retry_after).await;
             drop(told);
         }));
     }
@@ -79,6 +80,24 @@ pub(crate) fn note<S: Stream>(connection: &Connection<S>, refusal: Refusal) -> D
         "connection refused"
     );
     retry_after
+}
+
+/// The same of a stream for which there was no place within this time.
+pub(crate) fn note_crowded<S: Stream>(connection: &Connection<S>, within: Duration) -> Duration {
+    connection.count(Event::QueueTimeout);
+    let node = connection.worker().node();
+    let refusals = &node.frontends[connection.frontend_id()].refusals;
+    let say = || {
+        let within = in_words(within);
+        format!(
+            "no place for another stream became free within {within} (timeout.queue): three quarters of maxconn are taken"
+        )
+    };
+    if let refusals::Noted { reason, more: Some(more) } = refusals.note(Why::Full, node.now(), say) {
+        let (frontend, reason) = (&connection.frontend().name, &*reason);
+        tracing::warn!(%frontend, status = 503, reason, more, "refused");
+    }
+    SOON
 }
 
 /// Counts who is told, for as long as that takes.

@@ -99,6 +99,18 @@ impl Sources {
         Ok(Held { table: Arc::clone(&self.table), key })
     }
 
+    /// One of `address` is here already: it counts, whatever the limits.
+    pub fn hold(&self, address: IpAddr, now: Duration) -> Held {
+        let key = self.keys.address(address);
+        self.table.change(key, now, |source| source.connections += 1);
+        Held { table: Arc::clone(&self.table), key }
+    }
+
+    /// Does it count here?
+    pub fn has(&self, held: &Held) -> bool {
+        Arc::ptr_eq(&self.table, &held.table)
+    }
+
     /// What it was made with.
     pub fn limits(&self) -> &SourceLimits {
         &self.limits

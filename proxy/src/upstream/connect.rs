@@ -62,6 +62,8 @@ pub struct Search {
     host: Option<Rc<PeerName>>,
     /// It authenticates its connection.
     is_private: bool,
+    /// Of the call in progress.
+    reuse: Reuse,
     retries: u32,
     redispatches: u32,
     /// The last attempt of all: its server, and why it failed.
@@ -125,6 +127,7 @@ impl Search {
             introduction: None,
             host: None,
             is_private: false,
+            reuse: Reuse::Forbidden,
             retries: 0,
             redispatches: 0,
             failure: None,
@@ -220,16 +223,16 @@ impl Search {
     /// [`Kind::NoServer`], [`Kind::QueueTimeout`], [`Kind::ConnectFailed`], [`Kind::ConnectTimeout`],
     /// [`Kind::NoResources`]: nothing reached a server. Counted here.
     pub async fn connect(&mut self, reuse: Reuse, deadline: &Deadline) -> Result<Upstream, Error> {
+        self.reuse = reuse;
         let mut lease = self.lease(deadline).await?;
         loop {
-            let taken = self.take_idle(&lease, reuse).or_else(|| self.take_lane(lease.server, reuse));
-            if let Some(link) = taken {
+            if let Some(link) = self.take_idle(&lease).or_else(|| self.take_lane(lease.server)) {
                 self.settle(&lease);
                 self.count(Event::Reuse);
                 return Ok(Upstream { link, lease });
             }
             let moves = self.worker.idle_upstreams().moves(self.backend, lease.server);
-            let error = match self.attempt(&lease, reuse, deadline).await {
+            let error = match self.attempt(&lease, deadline).await {
                 Ok(stream) => {
                     lease.note(Seen::Connected);
                     self.settle(&lease);
@@ -373,7 +376,7 @@ impl Search {
         self.worker.with_usable(self.backend, |usable| usable.has_other_than(&[server]))
     }
 
-    fn take_idle(&mut self, lease: &Lease, reuse: Reuse) -> Option<Link> {
+    fn take_idle(&mut self, lease: &Lease) -> Option<Link> {
         let (idle, now) = (self.worker.idle_upstreams(), self.worker.wheel().ticks());
         // Of no more use if the choice fell on another server.
         if let Some(own) = self.own.take().filter(|own| own.server == lease.server) {
@@ -385,19 +388,19 @@ impl Search {
         }
         let server = &self.config().servers[lease.server];
         // One on which the server was told of a client is kept for that one alone.
-        if matches!(reuse, Reuse::Forbidden | Reuse::Fresh)
+        if matches!(self.reuse, Reuse::Forbidden | Reuse::Fresh)
             || server.send_proxy.is_some()
             || (self.is_private && server.speaks_http2())
         {
             return None;
         }
-        let wanted = (reuse, self.name_at(lease.server).map(Rc::as_ref));
+        let wanted = (self.reuse, self.name_at(lease.server).map(Rc::as_ref));
         idle.take(self.backend, lease.server, wanted, now, || self.count(Event::Stale))
     }
 
     /// A place on a connection of HTTP/2, if the server shares them and has one that is not full.
-    fn take_lane(&self, server: usize, reuse: Reuse) -> Option<Link> {
-        if !self.shares(server, reuse) {
+    fn take_lane(&self, server: usize) -> Option<Link> {
+        if !self.shares(server) {
             return None;
         }
         let name = self.name_at(server).map(Rc::as_ref);
@@ -406,10 +409,10 @@ impl Search {
     }
 
     /// May the request be in flight on one connection to this server with those of other clients?
-    fn shares(&self, server: usize, reuse: Reuse) -> bool {
+    fn shares(&self, server: usize) -> bool {
         let (config, backend) = (&self.config().servers[server], self.config());
         let is_for_all = config.send_proxy.is_none() && backend.options.pool.reuse != ReuseMode::Never;
-        config.speaks_http2() && is_for_all && !self.is_private && reuse != Reuse::Fresh
+        config.speaks_http2() && is_for_all && !self.is_private && self.reuse != Reuse::Fresh
     }
 
     /// Chooses a server and takes a slot of it, after waiting in line if need be.

@@ -3,6 +3,7 @@
 use std::{
     io::{Read, Write},
     num::NonZeroU32,
+    time::Duration,
 };
 
 use lb_proxy::{Config, table::SourceLimits};
@@ -10,7 +11,7 @@ use lb_proxy::{Config, table::SourceLimits};
 use super::{
     client::{self, Client},
     frames::*,
-    peer, rig,
+    peer, rig, server,
 };
 
 /// The stream is given up.
@@ -90,6 +91,41 @@ async fn stream_that_waits_gets_the_place_of_another_connection() {
     .await;
 }
 
+/// As its request would be where its server has no place, and as late.
+#[tokio::test]
+async fn stream_that_finds_no_place_in_time_is_answered_503() {
+    let (server, _told) = client::telling().await;
+    let mut config = client::config(&[server.address]);
+    config.maxconn = 4;
+    config.backends[0].timeout.queue = Duration::from_millis(300);
+    let proxy = client::start(config);
+    let address = rig::address(&proxy);
+    peer::apart(move || {
+        let mut client = Client::begun(address);
+        for stream in [1, 3, 5] {
+            client.get(stream, "/never", &[]);
+        }
+        for stream in [7, 9] {
+            client.get(stream, "/now", &[]);
+        }
+        for stream in [7, 9] {
+            let answer = client.answer(stream);
+            assert_eq!((answer.status(), answer.field("retry-after")), ("503", Some("1")));
+        }
+        client.send(&reset(1));
+        client.get(11, "/now", &[]);
+        assert_eq!(client.answer(11).status(), "200");
+    })
+    .await;
+    rig::counted(&proxy, "queue_timeouts_total", 2).await;
+    let refused = &proxy.status().frontends[0].refused[0];
+    assert_eq!(refused.count, 2);
+    assert!(
+        refused.reason.starts_with("no place for another stream became free within 300 ms (timeout.queue)"),
+        "{refused:?}"
+    );
+}
+
 fn limited(connections: u32) -> SourceLimits {
     let size = NonZeroU32::MIN;
     SourceLimits { connections: NonZeroU32::new(connections), connection_rate: None, ipv6_prefix: 64, size }
@@ -126,6 +162,49 @@ async fn streams_of_a_source_count_as_its_connections_do() {
     .await;
     rig::counted(&proxy, "source_connection_refusals_total", 2).await;
     assert_eq!(proxy.status().frontends[0].refused[0].count, 2);
+}
+
+/// Those that were here before count, and are told what they may have from now on.
+#[tokio::test]
+async fn reload_binds_connections_that_are_open() {
+    let (server, _told) = client::telling().await;
+    let mut config = client::config(&[server.address]);
+    let proxy = client::start(config.clone());
+    let address = rig::address(&proxy);
+    let mut old = rig::connect(&proxy).await;
+    server::ask(&mut old, "GET /index.html HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    assert!(server::response(&mut old).await.starts_with("HTTP/1.1 200 "));
+    let first = peer::apart(move || {
+        let mut first = Client::begun(address);
+        assert_eq!(first.next(SETTINGS).payload[..6], [0, 3, 0, 0, 0, 100]);
+        first.get(1, "/never", &[]);
+        assert_eq!(first.so_far(), (vec![], true));
+        first
+    })
+    .await;
+    config.frontends[0].per_source = Some(limited(3));
+    proxy.reload(config).await.unwrap();
+    let first = peer::apart(move || {
+        let mut first = first;
+        let settings = std::iter::repeat_with(|| first.next(SETTINGS)).find(|frame| frame.flags & ACK == 0);
+        assert_eq!(settings.unwrap().payload[..6], [0, 3, 0, 0, 0, 3]);
+        first
+    })
+    .await;
+    // One of HTTP/1.1, one of HTTP/2: one more may come.
+    rig::eventually("both are counted", || proxy.status().tables[0].entries == 1).await;
+    peer::apart(move || {
+        let [mut first, mut second] = [first, Client::begun(address)];
+        second.get(1, "/now", &[]);
+        assert_eq!(second.answer(1).status(), "200");
+        let mut third = Client::begun(address);
+        third.get(1, "/now", &[]);
+        assert_eq!(third.answer(1).status(), "429");
+        first.get(3, "/now", &[]);
+        assert_eq!(first.answer(3).status(), "429");
+        drop(second);
+    })
+    .await;
 }
 
 #[tokio::test]

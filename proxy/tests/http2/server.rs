@@ -54,6 +54,26 @@ pub(crate) async fn serving<F: Future<Output = ()> + Send + 'static>(
     .await
 }
 
+/// The same behind a PROXY header in text, of which `serve` gets the line.
+pub(crate) async fn introduced<F: Future<Output = ()> + Send + 'static>(
+    serve: impl Fn(String, Connection) -> F + Send + Sync + 'static,
+) -> Scripted {
+    let serve = Arc::new(serve);
+    Scripted::start(move |mut socket| {
+        let serve = Arc::clone(&serve);
+        async move {
+            let mut line = Vec::new();
+            while !line.ends_with(b"\r\n") {
+                line.push(socket.read_u8().await.unwrap());
+            }
+            let mut connection = Connection { socket, bytes: Vec::new(), decoder: Decoder::default() };
+            connection.begin(&[]).await;
+            serve(String::from_utf8(line).unwrap(), connection).await;
+        }
+    })
+    .await
+}
+
 /// A configuration whose server speaks HTTP/2 without TLS, and whose listener takes it.
 pub(crate) fn config(servers: &[&Scripted]) -> Config {
     let addresses: Vec<_> = servers.iter().map(|server| server.address).collect();

@@ -74,7 +74,7 @@ async fn content_reaches_a_server_in_a_framing_of_ours() {
             chunked.clone(),
         ),
         (
-            "trailers are dropped",
+            "trailers are dropped where no server may speak HTTP/2",
             vec![],
             [data(0, attack), end(&[("x", "y"), ("content-length", "5")])].concat(),
             chunked,

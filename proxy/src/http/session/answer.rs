@@ -15,10 +15,10 @@ use crate::{
 };
 
 impl<'c, S: Stream> Session<'c, S> {
-    /// Answers 429 to whatever comes, and ends.
-    pub(in crate::http) async fn turn_away(&mut self, retry_after: Duration) {
+    /// Answers so to whatever comes, and ends.
+    pub(in crate::http) async fn turn_away(&mut self, status: u16, retry_after: Duration) {
         self.connection.set_busy();
-        let reply = Reply { retry_after: Some(retry_after), ..Reply::new(429, true) };
+        let reply = Reply { retry_after: Some(retry_after), ..Reply::new(status, true) };
         if self.send(reply).await == Next::Linger {
             self.linger().await;
         }

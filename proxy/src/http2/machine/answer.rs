@@ -35,6 +35,11 @@ impl Machine {
         Some(key)
     }
 
+    /// The tick in which the first of those came that have nobody.
+    pub(in crate::http2) fn first_came_at(&self) -> Option<u64> {
+        self.opened.front().map(|key| self.streams[*key].came_at)
+    }
+
     /// Streams that somebody has.
     pub(in crate::http2) fn taken(&self) -> usize {
         self.streams.len() - self.opened.len()

@@ -2,10 +2,15 @@
 
 use super::{
     FAREWELL, Failure, Kind, Leave, Machine, PRICE_OF_FRAME, PRICE_OF_RESET, PRICE_OF_SETTINGS, Role,
+    STREAM_WINDOW, STREAMS, fit,
 };
-use crate::http2::{
-    frame::{ACK, ErrorCode, Header},
-    stream::{Remote, Sending},
+use crate::{
+    http::head::MAX_HEAD,
+    http2::{
+        frame::{ACK, ErrorCode, Header},
+        settings,
+        stream::{Remote, Sending},
+    },
 };
 
 impl Machine {
@@ -79,6 +84,22 @@ impl Machine {
         self.shift_windows(self.settings.initial_window - before)?;
         self.put(Kind::Settings, ACK, 0, b"");
         self.spend(PRICE_OF_SETTINGS, "SETTINGS")
+    }
+
+    /// From now on a client may have so many streams open at a time.
+    pub(in crate::http2) fn allow_streams(&mut self, most: usize) {
+        let most = most.clamp(1, STREAMS);
+        if most != self.most {
+            self.most = most;
+            self.put_settings();
+        }
+    }
+
+    /// What we want of a client.
+    pub(super) fn put_settings(&mut self) {
+        let streams = fit(self.most as i64);
+        let settings = settings::of_server(streams, fit(STREAM_WINDOW), fit(MAX_HEAD as i64));
+        self.put(Kind::Settings, 0, 0, &settings);
     }
 
     pub(super) fn ping(&mut self, header: Header, payload: &[u8]) -> Result<(), Failure> {

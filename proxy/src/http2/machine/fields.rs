@@ -115,12 +115,13 @@ impl Machine {
             Target::Trailers(_) | Target::Ignored | Target::Refused | Target::Late => {}
         }
         let is_of_server = self.role == Role::Client;
-        let is_trailers = is_of_server && matches!(target, Target::Trailers(_));
-        if is_trailers || matches!(target, Target::New | Target::Response(_)) {
-            head = Some(pools.buffers.take());
-        }
-        if let Some(head) = head.as_mut().filter(|_| is_trailers) {
-            head.push(b"0\r\n");
+        match target {
+            Target::New | Target::Response(_) => head = Some(pools.buffers.take()),
+            // Behind a Content-Length HTTP/1.1 has no place for them.
+            Target::Trailers(key) if self.streams[key].due.is_none() => {
+                head.insert(pools.buffers.take()).push(b"0\r\n");
+            }
+            Target::Trailers(_) | Target::Ignored | Target::Refused | Target::Late => {}
         }
         let decoded = self.decoder.decode_in(room, section, |name, value| {
             size += name.len() + value.len() + OVERHEAD;
@@ -289,6 +290,7 @@ impl Machine {
         let windows = (self.settings.initial_window, STREAM_WINDOW);
         let mut stream = Stream::new(id, Some(head), content, written.framing, windows);
         stream.is_head = written.is_head;
+        stream.came_at = self.now;
         let key = self.streams.insert(stream);
         self.ids.push((id, key));
         self.opened.push_back(key);

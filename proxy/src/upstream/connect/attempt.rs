@@ -4,7 +4,7 @@ use std::{cell::Cell, io, pin::pin, rc::Rc, sync::Arc};
 
 use tokio::net::TcpStream;
 
-use super::{Reuse, Search};
+use super::Search;
 use crate::{
     config::{Address, Alpn, SendProxy},
     error::{Error, Kind, Side},
@@ -42,18 +42,13 @@ fn address_of(lease: &Lease) -> io::Result<Address> {
 }
 
 impl Search {
-    pub(super) async fn attempt(
-        &self,
-        lease: &Lease,
-        reuse: Reuse,
-        deadline: &Deadline,
-    ) -> Result<ServerStream, Error> {
+    pub(super) async fn attempt(&self, lease: &Lease, deadline: &Deadline) -> Result<ServerStream, Error> {
         let (source, keepalive) =
             (self.config().source(lease.server), self.config().options.tcp_keepalive.as_ref());
         let awaited = Cell::default();
         let connect = pin!(async {
-            if self.shares(lease.server, reuse) {
-                return Box::pin(self.share(lease, reuse, &awaited)).await;
+            if self.shares(lease.server) {
+                return Box::pin(self.share(lease, &awaited)).await;
             }
             let address = address_of(lease)?;
             let stream = dial(&address, source, keepalive).await?;
@@ -86,12 +81,12 @@ impl Search {
     }
 
     /// A place on a connection that requests share, which is made if there is none: once, however many want it.
-    async fn share(&self, lease: &Lease, reuse: Reuse, awaited: &Cell<Awaited>) -> io::Result<ServerStream> {
+    async fn share(&self, lease: &Lease, awaited: &Cell<Awaited>) -> io::Result<ServerStream> {
         let server = lease.server;
         let idle = self.worker.idle_upstreams();
         let may_share = idle.may_share(self.backend, server);
         let _gate = if may_share { Some(idle.gate(self.backend, server).await) } else { None };
-        if let Some(Link { stream, .. }) = self.take_lane(server, reuse) {
+        if let Some(Link { stream, .. }) = self.take_lane(server) {
             return Ok(stream);
         }
         // Behind the gate, and in this order: a server may have moved while others were waited for.
