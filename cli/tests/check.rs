@@ -5,6 +5,7 @@
 
 use std::{
     fs,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Command, Output},
 };
@@ -164,6 +165,28 @@ fn files_that_cannot_be_read_are_told_apart() {
         run("huge.toml"),
         "huge.toml: has 4194305 bytes, and at most 4194304 bytes (4 MiB) are read; that is no configuration\n1 error. Nothing was changed.\n"
     );
+}
+
+/// The key is named, and who may not read it.
+#[test]
+fn key_that_this_user_may_not_read_is_told_with_its_name() {
+    let scratch = tempfile::tempdir().unwrap();
+    let at = |name: &str| scratch.path().join(name);
+    for name in ["site.crt", "site.key"] {
+        fs::copy(folder("good").join(name), at(name)).unwrap();
+    }
+    fs::set_permissions(at("site.key"), fs::Permissions::from_mode(0o000)).unwrap();
+    let bind = "{ address = \"*:443\", tls = { certificate = \"site.crt\", key = \"site.key\" } }";
+    fs::write(at("lb.toml"), format!("[listen.a]\nbind = {bind}\nservers = [\"192.0.2.21:80\"]\n")).unwrap();
+    // Root may read everything, but for these.
+    let mut command = Command::new(if nix::unistd::geteuid().is_root() { "setpriv" } else { "env" });
+    if nix::unistd::geteuid().is_root() {
+        command.arg("--bounding-set=-dac_override,-dac_read_search");
+    }
+    let output = command.args([env!("CARGO_BIN_EXE_lbctl"), "check"]).arg(at("lb.toml")).output().unwrap();
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(78), "{said}");
+    assert!(said.contains("lb.toml:2:69: \"site.key\" may not be read by user "), "{said}");
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod certificates;
 mod client_certificate;
 mod clients;
 mod connector;
+mod curves;
 mod handshake;
 mod kernel;
 mod ocsp;
@@ -28,6 +29,7 @@ pub use self::{
     certificates::{Certificates, Set, Shown},
     client_certificate::ClientCertificate,
     clients::{Authorities, AuthorityError, Clients, Der, Revoked, authorities, revoked},
+    curves::{CURVE_OF_TLS13, CURVES},
     ocsp::{Ocsp, OcspError},
     peer_name::PeerName,
     secured::SecuredStream,

@@ -8,6 +8,15 @@ mod rig;
 #[path = "log/syslog.rs"]
 mod syslog;
 
+#[allow(dead_code, reason = "shared with the tests beside HAProxy")]
+#[path = "differential/haproxy.rs"]
+mod haproxy;
+#[allow(dead_code, reason = "shared with the tests beside HAProxy")]
+#[path = "differential/program.rs"]
+mod program;
+
+#[path = "tls/beside_haproxy.rs"]
+mod beside_haproxy;
 #[path = "tls/bytes.rs"]
 mod bytes;
 #[path = "tls/certificates.rs"]

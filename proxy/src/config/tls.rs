@@ -25,8 +25,12 @@ pub struct Tls {
     pub ciphers: Vec<&'static str>,
     /// The same for TLS 1.3 ([`crate::tls::CIPHERSUITES`]).
     pub ciphersuites: Vec<&'static str>,
-    /// The client's order of these counts, and not ours.
+    /// Groups in which keys are made ([`crate::tls::CURVES`]): the client's favourite of them. Empty: all.
+    pub curves: Vec<&'static str>,
+    /// The client's order of ciphers counts, and not ours.
     pub prefers_client: bool,
+    /// Clients are given tickets, with which their sessions go on.
+    pub tickets: bool,
 }
 
 /// What clients are to show.
@@ -80,6 +84,8 @@ pub struct ServerTls {
     pub ciphers: Vec<&'static str>,
     /// As [`Tls::ciphersuites`].
     pub ciphersuites: Vec<&'static str>,
+    /// The same of this server, the preferred one first.
+    pub curves: Vec<&'static str>,
 }
 
 impl Default for ServerTls {
@@ -97,6 +103,7 @@ impl Default for ServerTls {
             max_version: TlsVersion::Tls13,
             ciphers: Vec::new(),
             ciphersuites: Vec::new(),
+            curves: Vec::new(),
         }
     }
 }

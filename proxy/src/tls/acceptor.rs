@@ -12,7 +12,7 @@ use rustls::{
 use super::{
     Clients,
     clients::Verifier,
-    provider,
+    curves, provider,
     resolver::Resolver,
     session::cipher_name,
     tickets::{Scoped, SharedTickets},
@@ -40,9 +40,15 @@ impl Acceptor {
 
     fn new(tls: &Tls, frontend: &Frontend, secret: Option<&TicketSecret>) -> Self {
         let clients = tls.clients.as_ref().map(|asked| Arc::clone(&asked.clients));
-        let config = ServerConfig::builder_with_provider(with_ciphers(&tls.ciphers, &tls.ciphersuites))
-            .with_protocol_versions(&versions(tls.min_version, tls.max_version))
-            .expect("whoever makes a configuration has checked that the smallest version is not beyond the largest");
+        let config = ServerConfig::builder_with_provider(cryptography(
+            &tls.ciphers,
+            &tls.ciphersuites,
+            &tls.curves,
+        ))
+        .with_protocol_versions(&versions(tls.min_version, tls.max_version))
+        .expect(
+            "whoever makes a configuration has checked that the smallest version is not beyond the largest",
+        );
         let config = match &clients {
             Some(clients) => config.with_client_cert_verifier(Arc::new(Verifier::new(clients))),
             None => config.with_no_client_auth(),
@@ -57,11 +63,15 @@ impl Acceptor {
         // Of TLS 1.2: who has no tickets shakes hands anew, since memory of sessions would be each listener's.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         let tickets = match secret {
+            _ if !tls.tickets => None,
             Some(secret) => Some(Arc::new(SharedTickets::new(secret)) as Arc<dyn ProducesTickets>),
             None => TICKETS.clone(),
         };
-        if let Some(tickets) = tickets {
-            config.ticketer = Arc::new(Scoped::new(tickets, &frontend.name, clients.clone()));
+        match tickets {
+            Some(tickets) => {
+                config.ticketer = Arc::new(Scoped::new(tickets, &frontend.name, clients.clone()))
+            }
+            None => config.send_tls13_tickets = 0,
         }
         Self { config: Arc::new(config), clients }
     }
@@ -76,9 +86,9 @@ pub(super) fn versions(min: TlsVersion, max: TlsVersion) -> Vec<&'static Support
         .collect()
 }
 
-/// The cryptography, with the ciphers of TLS 1.2 and 1.3 that are wanted and in their order.
-pub(super) fn with_ciphers(ciphers: &[&str], ciphersuites: &[&str]) -> Arc<CryptoProvider> {
-    if ciphers.is_empty() && ciphersuites.is_empty() {
+/// The cryptography, with the ciphers of TLS 1.2 and 1.3 and the groups that are wanted and in their order.
+pub(super) fn cryptography(ciphers: &[&str], ciphersuites: &[&str], curves: &[&str]) -> Arc<CryptoProvider> {
+    if ciphers.is_empty() && ciphersuites.is_empty() && curves.is_empty() {
         return Arc::clone(provider());
     }
     let suites = &provider().cipher_suites;
@@ -95,5 +105,6 @@ pub(super) fn with_ciphers(ciphers: &[&str], ciphersuites: &[&str]) -> Arc<Crypt
         found
     };
     let cipher_suites = [wanted(ciphersuites, true), wanted(ciphers, false)].concat();
-    Arc::new(CryptoProvider { cipher_suites, ..CryptoProvider::clone(provider()) })
+    let kx_groups = curves::groups(curves);
+    Arc::new(CryptoProvider { cipher_suites, kx_groups, ..CryptoProvider::clone(provider()) })
 }

@@ -139,7 +139,7 @@ async fn streams_of_a_source_count_as_its_connections_do() {
     config.frontends[0].per_source = Some(limited(4));
     let proxy = client::start(config);
     let address = rig::address(&proxy);
-    peer::apart(move || {
+    let mut second = peer::apart(move || {
         let mut first = Client::begun(address);
         let settings = first.next(SETTINGS).payload;
         assert_eq!(settings[..6], [0, 3, 0, 0, 0, 4], "SETTINGS_MAX_CONCURRENT_STREAMS");
@@ -154,8 +154,12 @@ async fn streams_of_a_source_count_as_its_connections_do() {
             let answer = second.answer(stream);
             assert_eq!((answer.status(), answer.field("retry-after")), ("429", Some("1")));
         }
-        first.send(&reset(5));
-        assert_eq!(first.so_far(), (vec![], true));
+        second
+    })
+    .await;
+    rig::eventually("all of the first have ended", || proxy.status().backends[0].servers[0].in_flight == 1)
+        .await;
+    peer::apart(move || {
         second.get(7, "/now", &[]);
         assert_eq!(second.answer(7).status(), "200");
     })

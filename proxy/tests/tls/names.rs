@@ -7,6 +7,7 @@ use lb_proxy::{
     config::{Mode, Tls},
     tls::Certificate,
 };
+use rustls::HandshakeKind;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     process::Command,
@@ -107,14 +108,14 @@ async fn renewed_certificate_is_shown_and_open_connections_go_on() {
         // Who has been here goes on with its session.
         let mut peer = connect(front, &client, "a.example");
         ask(&mut peer, REQUEST, 0);
-        assert_eq!(peer.conn.handshake_kind(), Some(rustls::HandshakeKind::Resumed));
+        assert_eq!(peer.conn.handshake_kind(), Some(HandshakeKind::Resumed));
     })
     .await;
     assert_eq!(counter(&proxy, "tls_handshakes_total"), 4);
 }
 
 /// What OpenSSL's client says of a handshake with these arguments.
-async fn s_client(front: SocketAddr, arguments: &[&str]) -> String {
+pub(crate) async fn s_client(front: SocketAddr, arguments: &[&str]) -> String {
     let mut child = Command::new("openssl")
         .args(["s_client", "-connect", &front.to_string(), "-servername", "a.example"])
         .args(arguments)
@@ -176,5 +177,47 @@ async fn ciphers_are_those_of_the_file_in_its_order() {
     ] {
         let said = s_client(front, arguments).await;
         assert!(said.contains(&format!("Cipher is {cipher}\n")), "{arguments:?}: {said}");
+    }
+}
+
+/// Of those the client's favourite is taken.
+#[tokio::test]
+async fn curves_are_those_of_the_file() {
+    let mut tls = tls(certificate("a.example"));
+    tls.curves = vec!["P-384", "X25519"];
+    let (_proxy, front) = serving(tls);
+    for (arguments, expected) in [
+        (&["-tls1_3", "-curves", "X25519:P-384"][..], "Server Temp Key: X25519, 253 bits"),
+        (&["-tls1_2", "-curves", "P-384:X25519:P-256"], "Server Temp Key: ECDH, secp384r1, 384 bits"),
+        // That of the certificate's key is another matter.
+        (&["-tls1_2", "-curves", "P-256:X25519"], "Server Temp Key: X25519, 253 bits"),
+        (&["-tls1_3", "-curves", "P-384"], "Server Temp Key: ECDH, secp384r1, 384 bits"),
+        (&["-tls1_3", "-curves", "P-256"], "Cipher is (NONE)\n"),
+        (&["-tls1_2", "-curves", "P-256"], "Cipher is (NONE)\n"),
+    ] {
+        let said = s_client(front, arguments).await;
+        assert!(said.contains(expected), "{arguments:?}: {said}");
+    }
+}
+
+#[tokio::test]
+async fn session_does_not_go_on_without_tickets() {
+    for has_tickets in [true, false] {
+        let (_proxy, front) = serving(Tls { tickets: has_tickets, ..tls(certificate("a.example")) });
+        for version in VERSIONS {
+            let kinds = apart(move || {
+                let client = client(version);
+                [(); 2].map(|()| {
+                    let mut peer = connect(front, &client, "a.example");
+                    ask(&mut peer, REQUEST, 0);
+                    peer.conn.handshake_kind().unwrap()
+                })
+            });
+            assert_eq!(
+                kinds.await.map(|kind| kind == HandshakeKind::Resumed),
+                [false, has_tickets],
+                "{version:?}"
+            );
+        }
     }
 }

@@ -13,7 +13,7 @@ use lb_proxy::{
 };
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose};
 use rustls::{
-    HandshakeKind, ServerConfig, ServerConnection, StreamOwned, SupportedProtocolVersion,
+    HandshakeKind, NamedGroup, ServerConfig, ServerConnection, StreamOwned, SupportedProtocolVersion,
     crypto::aws_lc_rs,
     pki_types::{CertificateDer, PrivateKeyDer},
 };
@@ -98,6 +98,8 @@ pub(crate) struct Seen {
     pub(crate) name: Option<String>,
     pub(crate) protocol: Option<String>,
     pub(crate) kind: HandshakeKind,
+    /// In which keys were made, where the handshake was a full one.
+    pub(crate) group: Option<NamedGroup>,
     /// It was shown a certificate.
     pub(crate) is_shown: bool,
 }
@@ -130,6 +132,7 @@ impl Secured {
                         name: connection.server_name().map(str::to_owned),
                         protocol: connection.alpn_protocol().map(|name| String::from_utf8_lossy(name).into()),
                         kind: connection.handshake_kind().unwrap(),
+                        group: connection.negotiated_key_exchange_group().map(|group| group.name()),
                         is_shown: connection.peer_certificates().is_some(),
                     });
                     script(&mut StreamOwned::new(connection, socket));

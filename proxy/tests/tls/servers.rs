@@ -16,7 +16,7 @@ use lb_proxy::{
 };
 use rcgen::{CertificateParams, KeyPair, date_time_ymd};
 use rustls::{
-    HandshakeKind, ServerConfig,
+    HandshakeKind, NamedGroup, ServerConfig,
     crypto::aws_lc_rs,
     pki_types::PrivateKeyDer,
     server::WebPkiClientVerifier,
@@ -96,6 +96,23 @@ async fn requests_share_a_connection_and_the_next_one_goes_on_with_its_session()
         for seen in server.seen() {
             assert_eq!(seen.name.as_deref(), Some("app.example"));
             assert_eq!(seen.protocol.as_deref(), Some("http/1.1"));
+        }
+    }
+}
+
+/// A server takes the first of ours that it knows.
+#[tokio::test]
+async fn curves_that_a_server_is_offered_are_those_of_the_file() {
+    let issuer = Issuer::new();
+    for version in VERSIONS {
+        for (curves, expected) in
+            [(&["P-384"][..], NamedGroup::secp384r1), (&["P-256", "P-384"], NamedGroup::secp256r1)]
+        {
+            let server = Secured::answering(issuer.issues(&["app.example"]).config(&[version]), OK);
+            let tls = ServerTls { curves: curves.to_vec(), ..named(issuer.trusted(), "app.example") };
+            let proxy = Proxy::start(with(Mode::Http, &[(&server, tls)])).unwrap();
+            assert_eq!(status(&proxy, "a").await, "200");
+            assert_eq!(server.seen()[0].group, Some(expected), "{version:?}");
         }
     }
 }

@@ -92,6 +92,7 @@ impl Context<'_> {
             max_version: spoken.max_version,
             ciphers: spoken.ciphers,
             ciphersuites: spoken.ciphersuites,
+            curves: spoken.curves,
         };
         self.share(&mut tls);
         Some(tls)

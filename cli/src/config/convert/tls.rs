@@ -10,7 +10,7 @@ use std::{
 
 use lb_proxy::{
     config::{Alpn, Mode, Tls, TlsClients, TlsFiles, TlsVersion},
-    tls::{Certificates, Clients, Shown, X509},
+    tls::{CURVE_OF_TLS13, Certificates, Clients, Shown, X509},
 };
 
 use crate::config::{
@@ -74,21 +74,24 @@ fn convert(
         certificates: Arc::new(certificates),
         strict_sni: raw.strict_sni,
         prefers_client: raw.prefers_client,
+        tickets: raw.tickets,
         clients,
         alpn,
         min_version: spoken.min_version,
         max_version: spoken.max_version,
         ciphers: spoken.ciphers,
         ciphersuites: spoken.ciphersuites,
+        curves: spoken.curves,
     })
 }
 
-/// Versions and ciphers.
+/// Versions, ciphers and groups.
 pub(super) struct Spoken {
     pub(super) min_version: TlsVersion,
     pub(super) max_version: TlsVersion,
     pub(super) ciphers: Vec<&'static str>,
     pub(super) ciphersuites: Vec<&'static str>,
+    pub(super) curves: Vec<&'static str>,
 }
 
 /// `None` if no version is left, which is told.
@@ -116,11 +119,20 @@ pub(super) fn spoken(raw: &raw::Spoken, report: &Report<'_>) -> Option<Spoken> {
             report.warning(at.span, message);
         }
     }
+    if let Some(at) =
+        raw.curves.as_ref().filter(|at| min_version == TlsVersion::Tls12 && at.value == [CURVE_OF_TLS13])
+    {
+        let message = format!(
+            "{CURVE_OF_TLS13} is of TLS 1.3: nobody agrees on TLS 1.2 here; add another one, or write min_version = \"1.3\""
+        );
+        report.warning(at.span, message);
+    }
     Some(Spoken {
         min_version,
         max_version,
         ciphers: names(&raw.ciphers),
         ciphersuites: names(&raw.ciphersuites),
+        curves: names(&raw.curves),
     })
 }
 

@@ -59,7 +59,8 @@ pub(super) fn write(tls: Option<&ServerTls>) -> String {
         None => String::new(),
     };
     let alpn = list(tls.alpn.iter().map(|name| quoted(name)));
-    let spoken = tls::spoken((tls.min_version, tls.max_version), &tls.ciphers, &tls.ciphersuites);
+    let spoken =
+        tls::spoken((tls.min_version, tls.max_version), [&tls.ciphers, &tls.ciphersuites, &tls.curves]);
     format!(
         "{{ verify = {verify}{files}{sni}{}{certificate}, alpn = {alpn}, {spoken} }}",
         name.unwrap_or_default()

@@ -13,7 +13,7 @@ pub(super) fn write(tls: &Tls) -> String {
         several => format!("certificate = {}", list(several.iter().map(of_list))),
     };
     let strict = tls.strict_sni;
-    let spoken = spoken((tls.min_version, tls.max_version), &tls.ciphers, &tls.ciphersuites);
+    let spoken = spoken((tls.min_version, tls.max_version), [&tls.ciphers, &tls.ciphersuites, &tls.curves]);
     let clients = match &tls.clients {
         None => ", verify = \"none\"".to_owned(),
         Some(asked) => {
@@ -31,7 +31,7 @@ pub(super) fn write(tls: &Tls) -> String {
             format!(", alpn = {}", list(protocols.iter().map(|protocol| quoted(protocol.name()))))
         }
     };
-    let order = format!("prefer_client_ciphers = {}", tls.prefers_client);
+    let order = format!("prefer_client_ciphers = {}, tickets = {}", tls.prefers_client, tls.tickets);
     format!("{{ {certificates}, strict_sni = {strict}{clients}{alpn}, {spoken}, {order} }}")
 }
 
@@ -43,18 +43,17 @@ pub(super) fn files(key: &str, files: &[String]) -> String {
     }
 }
 
-/// Versions and ciphers.
+/// Versions, and ciphers of TLS 1.2, of TLS 1.3, and groups.
 pub(super) fn spoken(
     (low, high): (TlsVersion, TlsVersion),
-    ciphers: &[&str],
-    ciphersuites: &[&str],
+    [ciphers, ciphersuites, curves]: [&[&str]; 3],
 ) -> String {
     let names = |key: &str, names: &[&str]| match names {
         [] => String::new(),
         names => format!(", {key} = {}", list(names.iter().map(|name| quoted(name)))),
     };
     let (low, high) = (low.name(), high.name());
-    let ciphers = names("ciphers", ciphers) + &names("ciphersuites", ciphersuites);
+    let ciphers = names("ciphers", ciphers) + &names("ciphersuites", ciphersuites) + &names("curves", curves);
     format!("min_version = \"{low}\", max_version = \"{high}\"{ciphers}")
 }
 

@@ -2,7 +2,7 @@
 
 use lb_proxy::{
     config::{Alpn, TlsVersion},
-    tls::{CIPHERS, CIPHERSUITES},
+    tls::{CIPHERS, CIPHERSUITES, CURVES},
 };
 
 use crate::config::{
@@ -16,18 +16,20 @@ pub(crate) struct Tls {
     pub(crate) certificates: Vec<TlsCertificate>,
     pub(crate) strict_sni: bool,
     pub(crate) prefers_client: bool,
+    pub(crate) tickets: bool,
     pub(crate) clients: Option<TlsClients>,
     pub(crate) alpn: Option<At<Vec<Alpn>>>,
     pub(crate) spoken: Spoken,
 }
 
-/// Versions and ciphers.
+/// Versions, ciphers and groups.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Spoken {
     pub(crate) min_version: Option<At<TlsVersion>>,
     pub(crate) max_version: Option<At<TlsVersion>>,
     pub(crate) ciphers: Option<At<Vec<&'static str>>>,
     pub(crate) ciphersuites: Option<At<Vec<&'static str>>>,
+    pub(crate) curves: Option<At<Vec<&'static str>>>,
 }
 
 /// What clients are to show.
@@ -62,6 +64,7 @@ impl Tls {
                 certificates,
                 strict_sni: false,
                 prefers_client: false,
+                tickets: true,
                 clients: None,
                 alpn: None,
                 spoken: Spoken::default(),
@@ -88,6 +91,7 @@ impl Tls {
             certificates,
             strict_sni: fields.boolean("strict_sni").is_some_and(|strict| strict.value),
             prefers_client: fields.boolean("prefer_client_ciphers").is_some_and(|client| client.value),
+            tickets: fields.boolean("tickets").is_none_or(|tickets| tickets.value),
             clients: TlsClients::read(&fields),
             alpn: names(&fields, "alpn", &Alpn::ALL.map(|protocol| (protocol.name(), protocol))),
             spoken: Spoken::read(&fields),
@@ -103,6 +107,7 @@ impl Spoken {
             && self.max_version.is_none()
             && self.ciphers.is_none()
             && self.ciphersuites.is_none()
+            && self.curves.is_none()
     }
 
     pub(super) fn read(fields: &Fields<'_>) -> Self {
@@ -112,6 +117,7 @@ impl Spoken {
             max_version: fields.choice("max_version", &versions),
             ciphers: names(fields, "ciphers", &CIPHERS.map(|name| (name, name))),
             ciphersuites: names(fields, "ciphersuites", &CIPHERSUITES.map(|name| (name, name))),
+            curves: names(fields, "curves", &CURVES.map(|name| (name, name))),
         }
     }
 }

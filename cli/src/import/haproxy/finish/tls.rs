@@ -19,7 +19,7 @@ use crate::{
 
 use lb_proxy::{
     config::{Alpn, TlsFiles},
-    tls::CIPHERSUITES,
+    tls::{CIPHERSUITES, CURVES},
 };
 
 /// A certificate, and the line that names it.
@@ -61,6 +61,9 @@ pub(super) fn value(own: &Tls, is_http: bool, world: &World<'_>) -> Result<Value
     }
     if tls.prefers_client {
         keys.push(("prefer_client_ciphers".to_owned(), Value::Flag(true)));
+    }
+    if tls.no_tickets {
+        keys.push(("tickets".to_owned(), Value::Flag(false)));
     }
     if is_http {
         // HAProxy 2.6 speaks no HTTP/2 where nothing is said of it.
@@ -118,7 +121,7 @@ pub(super) fn tell_of_authorities(wrong: Vec<(usize, String)>, words: &[&Word], 
     }
 }
 
-/// Versions and ciphers of a `whose`: a listener or a server.
+/// Versions, ciphers and curves of a `whose`: a listener or a server.
 pub(super) fn spoken(
     tls: &Tls,
     whose: &str,
@@ -156,6 +159,20 @@ pub(super) fn spoken(
             world.notes.differ(list.span, why);
         }
     }
+    if let Some(list) = &tls.curves {
+        let mut left = Vec::new();
+        for curve in list.text.split(':').filter_map(curve) {
+            if !left.contains(&curve) {
+                left.push(curve);
+            }
+        }
+        if left.is_empty() {
+            let all = CURVES.join(", ");
+            world.notes.differ(list.span, format!("none of these curves is there: {all} are spoken"));
+        } else {
+            ordered.push(("curves", left));
+        }
+    }
     match (v12, v13) {
         (true, true) => {}
         (true, false) => keys.push(("max_version".to_owned(), Value::text("1.2"))),
@@ -169,6 +186,16 @@ pub(super) fn spoken(
         keys.push((key.to_owned(), Value::List(names.into_iter().map(Value::text).collect())));
     }
     Ok(())
+}
+
+/// OpenSSL has several names for some, and does not look at their case.
+fn curve(name: &str) -> Option<&'static str> {
+    let name = match &*name.to_ascii_lowercase() {
+        "prime256v1" | "secp256r1" => "P-256",
+        "secp384r1" => "P-384",
+        _ => name,
+    };
+    CURVES.into_iter().find(|known| known.eq_ignore_ascii_case(name))
 }
 
 /// All certificates, in HAProxy's order.

@@ -75,6 +75,8 @@ const OF_CRT: &str = "A file, a folder, or a name to which `.rsa` and `.ecdsa` a
 const OF_LIST: &str = "Its lines are converted; what they have between brackets is not there.";
 const OF_VERSIONS: &str = "Older ones than 1.2 are not there.";
 const OF_CIPHERS: &str = "Those that are there, in the order of the list.";
+pub(super) const OF_CURVES: &str =
+    "Of the list those that are there: X25519MLKEM768, X25519, P-256 and P-384.";
 const OF_SOCKETS: &str = "Of Unix sockets.";
 
 #[rustfmt::skip] // a row to a line
@@ -123,13 +125,13 @@ pub(super) const PARAMETERS: &[Parameter<Parameters>] = &[
     with(1, missing("ca-sign-file, ca-sign-pass", "", "certificates are not made for who asks")),
     with(0, missing("generate-certificates", "", "certificates are not made for who asks")),
     with(0, needless("no-ca-names", "", "clients are told the names of the authorities")),
-    with(1, missing("curves", "", "X25519MLKEM768, X25519, P-256 and P-384 are spoken")),
+    with(1, row("curves", "", |bind, line| { bind.tls.curves = Some(line.only()?.clone()); Ok(()) }, "`tls.curves`", OF_CURVES)),
     with(1, missing("sigalgs", "", "each certificate signs with all that its key can, and that the client understands")),
     with(1, needless("ecdhe", "", "clients choose the group")),
     with(1, needless("npn", "", "nobody asks with NPN any more")),
     with(0, needless("no-alpn", "", "a client that gives http/1.1 as one of its protocols is told that it is spoken")),
     with(1, needless("tls-ticket-keys", "", "with a `secret_file` in `[cluster]` both nodes derive the keys of tickets from it")),
-    with(0, missing("no-tls-tickets", "", "sessions go on with tickets alone, under keys that change every six hours")),
+    with(0, row("no-tls-tickets", "", |bind, _| { bind.tls.no_tickets = true; Ok(()) }, "`tls.tickets`", "Sessions go on with tickets alone: without them each handshake is a full one.")),
     with(0, needless("allow-0rtt", "", "early data is not taken: clients send it behind the handshake")),
     with(0, row("prefer-client-ciphers", "", |bind, _| { bind.tls.prefers_client = true; Ok(()) }, "`tls.prefer_client_ciphers`", "")),
     with(1, needless("quic-cc-algo, quic-socket", "", "there is no QUIC")),

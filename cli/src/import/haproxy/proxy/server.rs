@@ -162,7 +162,8 @@ pub(super) const PARAMETERS: &[Parameter<Server>] = &[
     with(0, needless("allow-0rtt", "", "nothing is sent before a handshake is over")),
     with(1, needless("npn", "", "it is no part of TLS any more")),
     with(1, needless("check-alpn", "", "checks offer what the traffic does")),
-    with(1, missing("sigalgs, client-sigalgs, curves", "", "all that are there are offered")),
+    with(1, missing("sigalgs, client-sigalgs", "", "all that are there are offered")),
+    with(1, row("curves", "", |server, line| { server.tls.spoken.curves = Some(line.only()?.clone()); Ok(()) }, "`tls.curves`", bind::OF_CURVES)),
 ];
 
 /// `server NAME ADDRESS [PARAMETERS]`

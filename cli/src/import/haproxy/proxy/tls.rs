@@ -40,6 +40,8 @@ pub(in crate::import::haproxy) struct Tls {
     pub(in crate::import::haproxy) without: Vec<Version>,
     pub(in crate::import::haproxy) ciphers: Option<Word>,
     pub(in crate::import::haproxy) ciphersuites: Option<Word>,
+    pub(in crate::import::haproxy) curves: Option<Word>,
+    pub(in crate::import::haproxy) no_tickets: bool,
     pub(in crate::import::haproxy) strict_sni: bool,
     pub(in crate::import::haproxy) prefers_client: bool,
     /// `alpn`, in its order.
@@ -60,6 +62,8 @@ impl Tls {
         tls.without.extend(&defaults.without);
         tls.ciphers = tls.ciphers.or_else(|| defaults.ciphers.clone());
         tls.ciphersuites = tls.ciphersuites.or_else(|| defaults.ciphersuites.clone());
+        tls.curves = tls.curves.or_else(|| defaults.curves.clone());
+        tls.no_tickets |= defaults.no_tickets;
         tls.strict_sni |= defaults.strict_sni;
         tls.prefers_client |= defaults.prefers_client;
         tls
