@@ -141,6 +141,19 @@ fn every_problem_of_status_has_its_row_with_what_to_do() {
     none(&wrong);
 }
 
+#[test]
+fn every_end_to_end_test_is_named_where_the_book_tells_of_them() {
+    let page = read("docs/testing.md");
+    let told: BTreeSet<&str> = quoted(&page).collect();
+    let wrong: Vec<_> = files(&[".rs"])
+        .iter()
+        .filter_map(|(path, _)| path.strip_prefix("tests/tests/").filter(|file| !file.contains('/')))
+        .filter(|file| !told.contains(file) && !page.contains(&format!("`tests/tests/{file}`")))
+        .map(|file| format!("docs/testing.md says nothing of {file}"))
+        .collect();
+    none(&wrong);
+}
+
 /// `NAME = VALUE` in `FILE`: the file has such a constant.
 #[test]
 fn the_limits_of_the_book_are_those_of_the_sources() {
