@@ -4,7 +4,7 @@
 
 use std::{
     fs,
-    os::unix::fs::PermissionsExt as _,
+    os::unix::fs::{PermissionsExt as _, symlink},
     path::{Path, PathBuf},
     process::{Command, Output},
 };
@@ -39,6 +39,28 @@ fn what_can_not_be_played_is_said_with_what_to_do() {
     let nowhere = run("moon", &["kill"]);
     assert_eq!(nowhere.status.code(), Some(1));
     assert!(said(&nowhere).contains("LBCTL_LAB is vagrant or namespaces, not moon"), "{}", said(&nowhere));
+
+    let no_lab = scenario("namespaces", &["kill"]).env("LBCTL_LAB_NAME", "nowhere").output().unwrap();
+    assert_eq!(no_lab.status.code(), Some(1));
+    assert!(said(&no_lab).contains("start one: lbctl lab --name nowhere up"), "{}", said(&no_lab));
+
+    let tools = tempfile::tempdir().unwrap();
+    for tool in ["bash", "dirname", "mktemp", "head", "rm"] {
+        symlink(program::find(tool), tools.path().join(tool)).unwrap();
+    }
+    let of_machines = || scenario("vagrant", &["kill"]).env("PATH", tools.path()).output().unwrap();
+    assert!(
+        said(&of_machines()).contains("vagrant is missing: apt install vagrant; without it"),
+        "{}",
+        said(&of_machines())
+    );
+    let vagrant = "#!/bin/sh\necho 'The machine `lb2` is not created.' >&2\nexit 1\n";
+    fs::write(tools.path().join("vagrant"), vagrant).unwrap();
+    fs::set_permissions(tools.path().join("vagrant"), fs::Permissions::from_mode(0o755)).unwrap();
+    let half = of_machines();
+    assert_eq!(half.status.code(), Some(1));
+    let expected = "the lab is not up, or not all of it: vagrant up (The machine `lb2` is not created.)";
+    assert!(said(&half).contains(expected), "{}", said(&half));
 }
 
 /// A machine on which `vagrant up` is typed: libvirt, hardware virtualisation, memory, the box and the package are there, and all
