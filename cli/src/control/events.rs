@@ -50,6 +50,8 @@ pub enum EventKind {
     Backend,
     /// A server of a backend.
     Server,
+    /// A certificate that clients or servers are shown, by its file.
+    Certificate,
     /// Something that a newer daemon knows.
     #[serde(other)]
     Other,
@@ -65,6 +67,7 @@ impl EventKind {
             Self::Vip => "vip",
             Self::Backend => "backend",
             Self::Server => "server",
+            Self::Certificate => "certificate",
             Self::Other => "other",
         }
     }

@@ -75,11 +75,23 @@ pub(super) type Seen = (Vec<Watched>, Vec<Servers>);
 
 /// How near an end is.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-enum Nearness {
+pub(super) enum Nearness {
     Far,
     Soon,
     VerySoon,
     Over,
+}
+
+/// A certificate whose end is nearer than it was, or farther.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Turn {
+    pub(super) file: String,
+    pub(super) from: Nearness,
+    pub(super) to: Nearness,
+    /// When that end is.
+    pub(super) reason: String,
+    /// It is seen for the first time.
+    is_new: bool,
 }
 
 impl Nearness {
@@ -89,6 +101,16 @@ impl Nearness {
             left if left < VERY_SOON => Self::VerySoon,
             left if left < SOON => Self::Soon,
             _ => Self::Far,
+        }
+    }
+
+    /// As events have it.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Far => "valid",
+            Self::Soon => "expires_soon",
+            Self::VerySoon => "expires_very_soon",
+            Self::Over => "expired",
         }
     }
 }
@@ -139,25 +161,36 @@ impl Certificates {
         not_renewed.chain(unstapled).chain(self.servers.iter().filter_map(Servers::problem))
     }
 
-    /// What the log is to be told of ends that have come nearer. Of a certificate that is seen for the first time the
-    /// configuration's own warnings have told.
-    fn nearer(&mut self, config: &Config, now: Timestamp) -> Vec<String> {
-        let mut lines = Vec::new();
+    /// Ends that are nearer or farther than they were. One that is seen for the first time was far before.
+    fn turns(&mut self, config: &Config, now: Timestamp) -> Vec<Turn> {
+        let mut turns = Vec::new();
         let mut told = BTreeMap::new();
+        // Others that the file had.
+        let mut of_files: BTreeMap<&str, Nearness> = BTreeMap::new();
+        for ((file, _), nearness) in &self.told {
+            let known = of_files.entry(file).or_insert(*nearness);
+            *known = (*known).max(*nearness);
+        }
         let frontends = config.proxy.frontends.iter().map(|one| (frontend(&one.name), of_frontend(one)));
         let backends = config.proxy.backends.iter().map(|one| (backend(&one.name), of_backend(one)));
         for (whose, certificates) in frontends.chain(backends) {
             for certificate in certificates {
-                let nearness = Nearness::of(certificate.not_after, now);
                 let key = (certificate.file.clone(), certificate.not_after);
-                let before = self.told.get(&key).copied().unwrap_or(nearness);
-                if told.insert(key, nearness.max(before)).is_none() && nearness > before {
-                    lines.push(sentence(&whose, &certificate, now));
+                let before = self.told.get(&key).copied();
+                let to = Nearness::of(certificate.not_after, now).max(before.unwrap_or(Nearness::Far));
+                if told.insert(key, to).is_some() {
+                    continue;
+                }
+                let of_file = of_files.get(&*certificate.file).copied();
+                let from = before.or(of_file).unwrap_or(Nearness::Far);
+                if from != to {
+                    let reason = sentence(&whose, &certificate, now);
+                    turns.push(Turn { file: certificate.file, from, to, reason, is_new: before.is_none() });
                 }
             }
         }
         self.told = told;
-        lines
+        turns
     }
 }
 
@@ -325,8 +358,12 @@ impl Daemon {
             return;
         }
         self.certificates.next = Some(now + INTERVAL);
-        for line in self.certificates.nearer(&self.config, Timestamp::now()) {
-            tracing::warn!("{line}");
+        for turn in self.certificates.turns(&self.config, Timestamp::now()) {
+            // Of one that is new the configuration's own warnings have told.
+            if !turn.is_new {
+                tracing::warn!("{}", turn.reason);
+            }
+            self.note_certificate(turn);
         }
         let looked = (self.certificates.of(&self.config), self.certificates.of_servers(&self.config));
         if looked.0.is_empty() && looked.1.is_empty() {

@@ -5,6 +5,7 @@ use lb_vrrp::{Readiness, State, Transition};
 
 use super::{
     Daemon, Identity,
+    certificates::Turn,
     clock::Instants,
     group::Group,
     journal::{News, Subject},
@@ -76,6 +77,13 @@ impl Daemon {
         }
     }
 
+    /// A certificate is nearer to its end, or has been renewed.
+    pub(super) fn note_certificate(&self, Turn { file, from, to, reason, .. }: Turn) {
+        let (from, to) = (from.word().to_owned(), to.word().to_owned());
+        let subject = Subject { kind: EventKind::Certificate, name: file, group: None };
+        self.journal.change(self.identity.name(), subject, News { from, to, reason, ..News::default() });
+    }
+
     /// What can be seen of the nodes.
     pub(super) fn note_nodes(&self) {
         let name = self.identity.name();
@@ -132,7 +140,11 @@ impl Daemon {
                     .groups
                     .iter()
                     .any(|group| group.config.members.iter().any(|member| member.vip == subject.name)),
-                EventKind::Speaker | EventKind::Backend | EventKind::Server | EventKind::Other => true,
+                EventKind::Speaker
+                | EventKind::Backend
+                | EventKind::Server
+                | EventKind::Certificate
+                | EventKind::Other => true,
             }
         });
     }

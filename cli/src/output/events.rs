@@ -53,10 +53,10 @@ fn tone(event: &Event) -> Tone {
         return Tone::Warning;
     }
     match event.to.as_str() {
-        "down" | "agent_down" | "fault" | "silent" => Tone::Bad,
+        "down" | "agent_down" | "fault" | "silent" | "expired" => Tone::Bad,
         "degraded" | "leaving" | "drain" | "drained" | "maintenance" | "no_balance" | "stopping"
-        | "stopped" | "waiting" => Tone::Warning,
-        "up" | "ready" | "running" | "Active" => Tone::Good,
+        | "stopped" | "waiting" | "expires_soon" | "expires_very_soon" => Tone::Warning,
+        "up" | "ready" | "running" | "Active" | "valid" => Tone::Good,
         _ => Tone::Plain,
     }
 }

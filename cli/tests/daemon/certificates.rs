@@ -105,6 +105,56 @@ fn certificate_is_renewed_when_its_file_changes_and_a_broken_one_changes_nothing
     old.wait().expect("ended");
 }
 
+/// OpenSSL makes one that is good for so many days.
+fn make(path: &Path, days: u32) {
+    let made = Command::new("openssl")
+        .args(["req", "-x509", "-nodes", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"])
+        .args([
+            "-subj",
+            "/CN=a.example",
+            "-addext",
+            "subjectAltName=DNS:a.example",
+            "-days",
+            &days.to_string(),
+        ])
+        .arg("-out")
+        .arg(path.with_extension("crt"))
+        .arg("-keyout")
+        .arg(path.with_extension("key"))
+        .stderr(Stdio::null())
+        .status()
+        .expect("openssl");
+    assert!(made.success());
+    let read = |extension| fs::read(path.with_extension(extension)).expect("read");
+    fs::write(path.with_extension("new"), [read("crt"), read("key")].concat()).expect("written");
+    fs::rename(path.with_extension("new"), path).expect("moved");
+}
+
+#[test]
+fn certificate_that_ends_soon_and_is_renewed_is_an_event() {
+    let frontend = unused_address();
+    let text = file("http", frontend, web_server(Duration::ZERO)).replace(
+        &format!("bind = \"{frontend}\""),
+        &format!("bind = {{ address = \"{frontend}\", tls = \"own.pem\" }}"),
+    );
+    let daemon = Daemon::spawn_with(&text, frontend, None, |command| {
+        let path = command.get_args().nth(1).map(std::path::PathBuf::from).expect("the file");
+        make(&path.with_file_name("own.pem"), 5);
+    });
+    let told = |daemon: &Daemon| -> Vec<String> {
+        let said = String::from_utf8(daemon.verb(&["events"]).stdout).expect("text");
+        let lines = said.lines().filter_map(|line| line.split_once("  certificate "));
+        lines.map(|(_, line)| line.split("  ").next().unwrap_or_default().to_owned()).collect()
+    };
+    let first = "own.pem: valid -> expires_very_soon".to_owned();
+    daemon.wait_until("its end is told of", |daemon| told(daemon) == [first.clone()]);
+    make(&daemon.folder.path().join("own.pem"), 400);
+    let second = "own.pem: expires_very_soon -> valid".to_owned();
+    daemon.wait_until("it was renewed", |daemon| told(daemon) == [first.clone(), second.clone()]);
+    assert!(daemon.verb(&["upgrade"]).status.success(), "{}", daemon.log());
+    assert_eq!(told(&daemon), [first, second], "nothing is told twice");
+}
+
 /// Which certificate a client is shown, by its SHA-256.
 fn fingerprint(daemon: &Daemon, folder: &Path) -> Option<String> {
     let said = client(daemon.frontend, &[]).wait_with_output().expect("ran").stdout;

@@ -25,7 +25,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 const MAIL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What each kind can be, as docs/operations.md lists it.
-const STATES: [(EventKind, &[&str]); 5] = [
+const STATES: [(EventKind, &[&str]); 6] = [
     (
         EventKind::Node,
         &[
@@ -37,6 +37,7 @@ const STATES: [(EventKind, &[&str]); 5] = [
     (EventKind::Vip, &["Initialize", "Backup", "Active"]),
     (EventKind::Backend, &["up", "down"]),
     (EventKind::Server, &["up", "down", "agent_down", "no_balance", "drain", "maintenance", "no_check"]),
+    (EventKind::Certificate, &["valid", "expires_soon", "expires_very_soon", "expired"]),
 ];
 
 /// In the order of the file.
@@ -84,6 +85,10 @@ fn check_states(raw: &raw::Notify, events: &[EventKind], report: &Report<'_>) {
 
 fn check_names(raw: &raw::Notify, events: &[EventKind], file: &raw::File, report: &Report<'_>) {
     let wanted = |kind: EventKind| events.is_empty() || events.contains(&kind);
+    // Those of a folder are not known here.
+    if events.contains(&EventKind::Certificate) {
+        return;
+    }
     // A machine without [cluster] has the name that it has.
     let of_nodes = wanted(EventKind::Node) || wanted(EventKind::Speaker);
     if of_nodes && file.cluster.is_none() {

@@ -48,12 +48,13 @@ const MAIL_INTERVAL: RangeInclusive<Duration> = Duration::from_secs(1)..=Duratio
 pub(crate) const SECURITY: [(&str, Security); 3] =
     [("starttls", Security::Starttls), ("tls", Security::Tls), ("none", Security::None)];
 
-const KINDS: [(&str, EventKind); 5] = [
+const KINDS: [(&str, EventKind); 6] = [
     ("node", EventKind::Node),
     ("speaker", EventKind::Speaker),
     ("vip", EventKind::Vip),
     ("backend", EventKind::Backend),
     ("server", EventKind::Server),
+    ("certificate", EventKind::Certificate),
 ];
 
 impl Notify {

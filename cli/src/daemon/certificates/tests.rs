@@ -125,20 +125,39 @@ fn end_that_comes_nearer_is_told_at_each_step_once() {
     let mut told = Vec::new();
     for days in [400, 31, 30, 29, 28, 8, 6, 1, 0, 0] {
         let now = end.saturating_sub(DAY * days).saturating_add(Duration::from_secs(60));
-        told.extend(certificates.nearer(&config, now));
+        told.extend(certificates.turns(&config, now));
     }
     let line = |rest: &str| format!("site.pem of frontend web {rest}");
+    let turn = |from, to, rest: &str, is_new| Turn {
+        file: "site.pem".to_owned(),
+        from,
+        to,
+        reason: line(rest),
+        is_new,
+    };
+    use Nearness::{Far, Over, Soon, VerySoon};
     assert_eq!(
         told,
         [
-            line("expires on 2126-11-03, in 29 days"),
-            line("expires on 2126-11-03, in 5 days"),
-            line("has expired on 2126-11-03")
+            turn(Far, Soon, "expires on 2126-11-03, in 29 days", false),
+            turn(Soon, VerySoon, "expires on 2126-11-03, in 5 days", false),
+            turn(VerySoon, Over, "has expired on 2126-11-03", false)
         ]
     );
-    // Who starts with one that is near has heard of it by then.
+    // Who starts with one that is near is told, and that it was renewed.
     let near = end.saturating_sub(DAY);
-    assert_eq!(Certificates::default().nearer(&config, near), Vec::<String>::new());
+    let mut certificates = Certificates::default();
+    let first = turn(Far, VerySoon, "expires on 2126-11-03, in 1 days", true);
+    assert_eq!(certificates.turns(&config, near), [first]);
+    let shown = Shown {
+        file: "site.pem".to_owned(),
+        ..config.proxy.frontends[0].tls[&0].certificates.load().all()[0].clone()
+    };
+    let other = tls::Certificate::from_pem(SHOP.as_bytes(), None).unwrap();
+    config.proxy.frontends[0].tls[&0].certificates.replace(vec![Shown { certificate: other, ..shown }]);
+    let end = of_frontend(&config.proxy.frontends[0])[0].not_after;
+    let renewed = certificates.turns(&config, end.saturating_sub(DAY * 400));
+    assert_eq!((renewed[0].from, renewed[0].to, renewed[0].is_new), (VerySoon, Far, true));
 }
 
 #[test]

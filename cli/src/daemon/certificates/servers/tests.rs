@@ -122,7 +122,7 @@ fn certificate_for_servers_that_ends_is_told_like_those_for_clients() {
     for days in [31, 29, 6, 0] {
         let now =
             end.saturating_sub(super::super::DAY * days).saturating_add(std::time::Duration::from_secs(60));
-        told.extend(certificates.nearer(&rig.config, now));
+        told.extend(certificates.turns(&rig.config, now).into_iter().map(|turn| turn.reason));
     }
     assert_eq!(
         told,
