@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use self::room::Room;
 use super::{Reuse, ServerStream, trunks::Trunks};
 use tokio::sync::MutexGuard;
 
@@ -20,7 +21,7 @@ use crate::{
     wheel::TICK,
 };
 
-/// Per worker and server: of those that anybody may use, and as many that are clients' own.
+/// Per worker and server: of those that anybody may use, unless more have been [missed](Room), and of clients' own.
 pub(crate) const KEPT_PER_SERVER: usize = 64;
 
 /// Per worker.
@@ -49,6 +50,8 @@ struct OfServer {
     trunks: Trunks,
     /// The youngest last.
     connections: RefCell<VecDeque<Idle>>,
+    /// For these.
+    room: Room,
     /// Those that are clients' own, the youngest last.
     own: RefCell<VecDeque<Owned>>,
     /// How many there were of these.
@@ -250,7 +253,8 @@ impl IdleConnections {
         stale: impl Fn(),
     ) -> Option<Link> {
         let OfBackend { bounds, servers, .. } = &self.backends[backend.0];
-        let mut connections = servers[server].connections.borrow_mut();
+        let OfServer { connections, room, .. } = &*servers[server];
+        let mut connections = connections.borrow_mut();
         loop {
             let at = match reuse {
                 Reuse::Forbidden | Reuse::Fresh => None,
@@ -260,7 +264,12 @@ impl IdleConnections {
                     .iter()
                     .rposition(|idle| idle.link.served > 1 && idle.link.stream.is_named(name)),
             };
-            let idle = connections.remove(at?)?;
+            let Some(idle) = at.and_then(|at| connections.remove(at)) else {
+                if connections.is_empty() {
+                    room.miss();
+                }
+                return None;
+            };
             self.count.set(self.count.get() - 1);
             if bounds.allow_idle(&idle.link, idle.since, now) && idle.link.is_quiet() {
                 return Some(idle.link);
@@ -343,9 +352,11 @@ impl IdleConnections {
         if !bounds.allow(&link, now) || !self.is_current(backend, server, &link) {
             return;
         }
-        let mut connections = servers[server].connections.borrow_mut();
-        if connections.len() >= KEPT_PER_SERVER || (self.count.get() >= KEPT && !connections.is_empty()) {
+        let OfServer { connections, room, .. } = &*servers[server];
+        let mut connections = connections.borrow_mut();
+        if connections.len() >= room.most() || (self.count.get() >= KEPT && !connections.is_empty()) {
             connections.pop_front();
+            room.close_one();
         } else if self.count.get() >= KEPT {
             return;
         } else {
@@ -404,14 +415,14 @@ impl IdleConnections {
         for OfBackend { bounds, servers, .. } in &self.backends {
             for of_server in servers {
                 of_server.trunks.sweep(now, bounds.idle);
-                of_server.connections.borrow_mut().retain(|idle| {
-                    let keep = bounds.allow_idle(&idle.link, idle.since, now)
-                        && !is_seen_readable(&idle.link.stream);
-                    if !keep {
-                        self.count.set(self.count.get() - 1);
-                    }
-                    keep
+                let mut connections = of_server.connections.borrow_mut();
+                let before = connections.len();
+                connections.retain(|idle| {
+                    bounds.allow_idle(&idle.link, idle.since, now) && !is_seen_readable(&idle.link.stream)
                 });
+                let closed = before - connections.len();
+                self.count.set(self.count.get() - closed);
+                of_server.room.next_turn(closed);
                 of_server.own.borrow_mut().retain(|own| {
                     let keep = bounds.allow_own(own, now) && !is_seen_readable(&own.link.stream);
                     if !keep {
@@ -436,5 +447,6 @@ fn is_seen_readable(stream: &ServerStream) -> bool {
     !matches!(stream.try_read(&mut [0]), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
 }
 
+mod room;
 #[cfg(test)]
 mod tests;

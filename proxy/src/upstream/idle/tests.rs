@@ -121,6 +121,42 @@ async fn oldest_connection_gives_way_when_there_are_too_many() {
 }
 
 #[tokio::test]
+async fn burst_finds_as_many_connections_as_the_burst_before_it_has_used() {
+    let listener = listener().await;
+    let idle = IdleConnections::new(&config(1));
+    let mut peers = Vec::new();
+    // As many requests at once as a connection of HTTP/2 brings; those that find no connection make one.
+    let mut made = Vec::new();
+    for _ in 0..3 {
+        let mut links = Vec::new();
+        let before = peers.len();
+        for _ in 0..100 {
+            let link = match idle.take(BACKEND, 0, (Reuse::Allowed, None), 0, || ()) {
+                Some(link) => link,
+                None => {
+                    let (ours, peer) = pair(&listener).await;
+                    peers.push(peer);
+                    used(ours, 0)
+                }
+            };
+            links.push(link);
+        }
+        made.push(peers.len() - before);
+        links.into_iter().for_each(|link| idle.put(BACKEND, 0, 0, link));
+    }
+    assert_eq!(made, [100, 100 - KEPT_PER_SERVER, 0]);
+    assert_eq!(idle.count.get(), 100);
+
+    idle.sweep(40);
+    for _ in 0..100 {
+        let (ours, peer) = pair(&listener).await;
+        peers.push(peer);
+        idle.put(BACKEND, 0, 40, used(ours, 40));
+    }
+    assert_eq!(idle.count.get(), KEPT_PER_SERVER, "nobody has wanted so many");
+}
+
+#[tokio::test]
 async fn sweep_closes_what_is_too_old() {
     let listener = listener().await;
     let (idle, stale) = (IdleConnections::new(&config(1)), Cell::new(0));
