@@ -26,6 +26,8 @@ mod privileges;
 mod realtime;
 #[path = "speaker/record.rs"]
 mod record;
+#[path = "speaker/replaced.rs"]
+mod replaced;
 #[path = "speaker/signed.rs"]
 mod signed;
 #[path = "speaker/tracked.rs"]

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use lb_vrrp::{GroupConfig, Moment, Past};
+use lb_vrrp::{GroupConfig, Moment, Past, State};
 use tokio::{
     sync::{mpsc, oneshot},
     time::{Instant, MissedTickBehavior, interval, sleep, timeout},
@@ -14,7 +14,7 @@ use super::{
     fits,
     guard::Guard,
     loss::Lost,
-    watching::{Patience, Watch},
+    watching::{Life, Patience, Watch},
 };
 use crate::{
     keeper::{Alive, Page},
@@ -54,6 +54,10 @@ pub(super) struct Keeper {
     guard: Option<Guard>,
     /// When the speaker of this moment was started, or taken over.
     began: Moment,
+    /// Since when its groups run.
+    runs_since: Option<Moment>,
+    /// It has given addresses up.
+    gave_up: bool,
     /// Who waits for a speaker to have the last configuration.
     reconfiguring: Vec<oneshot::Sender<()>>,
     /// The speaker's socket was full: it has not got that configuration yet.
@@ -108,6 +112,8 @@ impl Keeper {
             patience: Patience::default(),
             guard: guard.ok(),
             began: Moment::now(),
+            runs_since: None,
+            gave_up: false,
             reconfiguring: Vec::new(),
             is_untold: false,
             ending: None,
@@ -125,7 +131,7 @@ impl Keeper {
         // A speaker was lost after the end was asked for; one more is started, to resign.
         let mut resigning = false;
         loop {
-            self.began = Moment::now();
+            (self.began, self.runs_since, self.gave_up) = (Moment::now(), None, false);
             let outcome = match child.take() {
                 Some(child) => self.attend(child).await,
                 None => match Child::start(&self.settings, &self.page, &self.configuration()) {
@@ -142,7 +148,7 @@ impl Keeper {
                 resigning = true;
                 continue;
             }
-            let pause = self.patience.pause(Moment::now().saturating_since(self.began));
+            let pause = self.patience.pause(self.life());
             tracing::warn!(pause_ms = pause.as_millis(), "the speaker {lost}; another one is started");
             if pause > Duration::ZERO {
                 self.wait_out(pause).await;
@@ -152,6 +158,12 @@ impl Keeper {
         for done in self.ending.into_iter().flat_map(|ending| ending.done) {
             let _ = done.send(());
         }
+    }
+
+    /// Of the speaker that has just ended.
+    fn life(&self) -> Life {
+        let ran = self.runs_since.map_or(Duration::ZERO, |since| Moment::now().saturating_since(since));
+        Life { ran, gave_up: self.gave_up }
     }
 
     /// Talks with one speaker until it ends.
@@ -204,7 +216,6 @@ impl Keeper {
         let mut period = repeats_every(&self.settings.groups);
         let mut repeat = look_every(period);
         let began = self.began;
-        let mut started = false;
         let mut said_anything = false;
         let mut told_to_end = None;
         if let Some(ending) = &self.ending {
@@ -223,7 +234,9 @@ impl Keeper {
                                 tracing::warn!("no thread to watch the speaker: {error}");
                             }
                         }
-                        started |= matches!(message, FromSpeaker::Started);
+                        if matches!(message, FromSpeaker::Started) {
+                            self.runs_since.get_or_insert_with(Moment::now);
+                        }
                         if matches!(message, FromSpeaker::Started | FromSpeaker::Reconfigured) {
                             self.reconfigured();
                             watch = Watch::new(&self.settings.groups);
@@ -278,12 +291,12 @@ impl Keeper {
                 _ = look.tick() => {
                     let now = Moment::now();
                     let beat = self.page.last_beat();
-                    if started && watch.is_frozen(now, beat) {
+                    if self.runs_since.is_some() && watch.is_frozen(now, beat) {
                         let age = now.saturating_since(beat).as_millis();
                         let why = format!("was frozen (last heartbeat {age} ms ago)");
                         return Outcome::Lost(Lost::Killed(why));
                     }
-                    if !started && now.saturating_since(began) > START_LIMIT {
+                    if self.runs_since.is_none() && now.saturating_since(began) > START_LIMIT {
                         return Outcome::Lost(Lost::Killed("did not start in time".to_owned()));
                     }
                     let asked = self.handing_over.as_ref().map(|(at, _)| *at);
@@ -412,6 +425,7 @@ impl Keeper {
                 self.pasts = groups.iter().map(|group| (group.name.clone(), group.past())).collect();
             }
             FromSpeaker::Transition { group, transition } => {
+                self.gave_up |= transition.from == State::Active;
                 self.pasts.get_mut(group).into_iter().for_each(|past| past.follow(transition));
             }
             _ => {}
@@ -501,7 +515,7 @@ pub(super) fn configuration(
 
 #[cfg(test)]
 mod tests {
-    use lb_vrrp::{Moments, State, Transition};
+    use lb_vrrp::{Moments, Transition};
 
     use super::*;
 

@@ -4,10 +4,14 @@ use std::time::Duration;
 
 use lb_vrrp::{GroupConfig, Moment, Readiness};
 
-/// A speaker that lived so long did not die of its start.
+/// A speaker that has run its groups for so long has got up: whatever it died of, another one is worth starting at once, and
+/// each one that goes on in time keeps the addresses where they are.
+const GOT_UP: Duration = Duration::from_secs(1);
+
+/// A speaker that lived so long is doubted no more.
 const HEALTHY: Duration = Duration::from_secs(10);
 
-/// Pauses before the second, third, ... start in a row; the first replacement comes at once.
+/// Pauses before another start, after the first, second, ... in a row that did not get up; the first replacement comes at once.
 const PAUSES: [Duration; 5] = [
     Duration::ZERO,
     Duration::from_millis(100),
@@ -16,8 +20,8 @@ const PAUSES: [Duration; 5] = [
     Duration::from_secs(5),
 ];
 
-/// After so many early deaths in a row, each of which may have moved the addresses, a speaker has to live on before this node
-/// takes them from anyone.
+/// After so many deaths in a row, each of which may have moved the addresses, a speaker has to live on before this node takes them
+/// from anyone.
 const DOUBTED: usize = 4;
 
 /// Looks at a heartbeat.
@@ -33,7 +37,19 @@ pub(super) struct Watch {
 /// Counts early deaths.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Patience {
-    early: usize,
+    /// Speakers in a row that did not get up.
+    fallen: usize,
+    /// Deaths in a row that may have moved the addresses.
+    doubts: usize,
+}
+
+/// What is known of a speaker that has died.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Life {
+    /// For how long its groups ran.
+    pub(super) ran: Duration,
+    /// It has given addresses up, be it that it came too late to go on with those of the one before it.
+    pub(super) gave_up: bool,
 }
 
 impl Watch {
@@ -68,10 +84,17 @@ impl Watch {
 }
 
 impl Patience {
-    /// A speaker died after `lived`: how long to wait before the next one.
-    pub(super) fn pause(&mut self, lived: Duration) -> Duration {
-        self.early = if lived >= HEALTHY { 0 } else { self.early + 1 };
-        let index = self.early.saturating_sub(1).min(PAUSES.len() - 1);
+    /// A speaker died: how long to wait before the next one.
+    pub(super) fn pause(&mut self, life: Life) -> Duration {
+        let got_up = life.ran >= GOT_UP;
+        self.fallen = if got_up { 0 } else { self.fallen + 1 };
+        self.doubts = match life.ran {
+            ran if ran >= HEALTHY => 0,
+            // It went on in time, and so may the next one: nothing has moved.
+            _ if got_up && !life.gave_up => self.doubts,
+            _ => self.doubts + 1,
+        };
+        let index = self.fallen.saturating_sub(1).min(PAUSES.len() - 1);
         PAUSES.get(index).copied().unwrap_or_default()
     }
 
@@ -80,9 +103,9 @@ impl Patience {
     pub(super) fn tempered(&self, lived: Duration, readiness: Readiness) -> Readiness {
         match readiness {
             Readiness::Ready | Readiness::Degraded { .. } | Readiness::Starting { .. }
-                if self.early >= DOUBTED && lived < HEALTHY =>
+                if self.doubts >= DOUBTED && lived < HEALTHY =>
             {
-                let reason = format!("its speaker has died {} times in a row", self.early);
+                let reason = format!("its speaker has died {} times in a row", self.doubts);
                 Readiness::Leaving { reason }
             }
             as_it_is => as_it_is,
@@ -96,7 +119,7 @@ mod tests {
 
     use lb_vrrp::{Moment, Readiness};
 
-    use super::{HEALTHY, Patience, Watch};
+    use super::{GOT_UP, HEALTHY, Life, Patience, Watch};
 
     fn watch_of_100_ms() -> Watch {
         Watch {
@@ -148,35 +171,52 @@ mod tests {
         assert!(!watch.is_frozen(at(9100), at(9010)));
     }
 
+    const EARLY: Life = Life { ran: Duration::from_millis(30), gave_up: false };
+
     #[test]
-    fn the_first_replacement_comes_at_once_and_later_ones_wait() {
+    fn the_first_replacement_comes_at_once_and_those_of_speakers_that_do_not_get_up_wait() {
         let mut patience = Patience::default();
-        let early = Duration::from_millis(30);
-        let pauses: Vec<_> = (0..7).map(|_| patience.pause(early).as_millis()).collect();
+        let pauses: Vec<_> = (0..7).map(|_| patience.pause(EARLY).as_millis()).collect();
         assert_eq!(pauses, [0, 100, 500, 2000, 5000, 5000, 5000]);
-        assert_eq!(patience.pause(Duration::from_secs(3600)), Duration::ZERO);
-        assert_eq!(patience.pause(early), Duration::ZERO);
-        assert_eq!(patience.pause(early), Duration::from_millis(100));
+        assert_eq!(patience.pause(Life { ran: GOT_UP, gave_up: false }), Duration::ZERO);
+        assert_eq!(patience.pause(EARLY), Duration::ZERO);
+        assert_eq!(patience.pause(Life { ran: GOT_UP - Duration::from_millis(1), ..EARLY }).as_millis(), 100);
+    }
+
+    #[test]
+    fn a_speaker_that_has_got_up_is_replaced_at_once_however_often_and_is_not_doubted_while_nothing_moves() {
+        let mut patience = Patience::default();
+        for _ in 0..100 {
+            let every_two_seconds = Life { ran: Duration::from_millis(1_900), gave_up: false };
+            assert_eq!(patience.pause(every_two_seconds), Duration::ZERO);
+            assert_eq!(patience.tempered(Duration::ZERO, Readiness::Ready), Readiness::Ready);
+        }
     }
 
     #[test]
     fn a_speaker_that_keeps_dying_leaves_the_addresses_to_others_until_it_lives_on() {
-        let (mut patience, early) = (Patience::default(), Duration::from_millis(30));
         let leaving = |times: usize| Readiness::Leaving {
             reason: format!("its speaker has died {times} times in a row"),
         };
-        for _ in 0..3 {
-            patience.pause(early);
+        // It does not get up; or does, and has lost what the one before it had.
+        for life in [EARLY, Life { ran: Duration::from_secs(3), gave_up: true }] {
+            let mut patience = Patience::default();
+            for _ in 0..3 {
+                patience.pause(life);
+                assert_eq!(patience.tempered(Duration::ZERO, Readiness::Ready), Readiness::Ready);
+            }
+            patience.pause(life);
+            assert_eq!(patience.tempered(Duration::ZERO, Readiness::Ready), leaving(4));
+            let degraded = Readiness::Degraded { reasons: vec!["app".to_owned()] };
+            assert_eq!(patience.tempered(Duration::from_secs(9), degraded), leaving(4));
+            let fault = Readiness::Fault { reason: "no link".to_owned() };
+            assert_eq!(patience.tempered(Duration::ZERO, fault.clone()), fault);
+            assert_eq!(patience.tempered(HEALTHY, Readiness::Ready), Readiness::Ready);
+            // One that goes on in time takes no doubt away, and adds none.
+            patience.pause(Life { ran: Duration::from_secs(2), gave_up: false });
+            assert_eq!(patience.tempered(Duration::ZERO, Readiness::Ready), leaving(4));
+            patience.pause(Life { ran: HEALTHY, gave_up: true });
             assert_eq!(patience.tempered(Duration::ZERO, Readiness::Ready), Readiness::Ready);
         }
-        patience.pause(early);
-        assert_eq!(patience.tempered(Duration::ZERO, Readiness::Ready), leaving(4));
-        let degraded = Readiness::Degraded { reasons: vec!["app".to_owned()] };
-        assert_eq!(patience.tempered(Duration::from_secs(9), degraded), leaving(4));
-        let fault = Readiness::Fault { reason: "no link".to_owned() };
-        assert_eq!(patience.tempered(Duration::ZERO, fault.clone()), fault);
-        assert_eq!(patience.tempered(HEALTHY, Readiness::Ready), Readiness::Ready);
-        patience.pause(HEALTHY);
-        assert_eq!(patience.tempered(Duration::ZERO, Readiness::Ready), Readiness::Ready);
     }
 }

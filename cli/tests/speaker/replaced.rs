@@ -1,0 +1,45 @@
+//! A speaker that has got up is replaced at once, each time.
+
+use nix::sys::signal::Signal;
+
+use super::{
+    ADDED_2, REMOVED_1, RESIGNED_1, Recorder,
+    net::{Bridge, in_namespace, wait_for},
+    record::Seen,
+    started,
+};
+
+/// Each has lived for more than two seconds, so the daemon waits before none of them and believes all of them. A second between
+/// advertisements is long enough for a busy machine to start a process in time.
+#[test]
+fn a_speaker_that_is_killed_every_few_seconds_is_replaced_at_once_and_nothing_moves() {
+    in_namespace(
+        "replaced::a_speaker_that_is_killed_every_few_seconds_is_replaced_at_once_and_nothing_moves",
+        || {
+            let bridge = Bridge::new("advertisement_interval = \"1s\"");
+            let (lb1, lb2) = started(&bridge);
+            let record = Recorder::start(&lb1, Some(&lb2));
+            for _ in 0..6 {
+                record.clear();
+                let three = || (record.count(&Seen::Advertised(11, 254)) >= 3).then_some(());
+                wait_for("three advertisements", three);
+                let killed = lb1.speaker();
+                lb1.signal(killed, Signal::SIGKILL);
+                wait_for("another speaker", || lb1.speaker_now().filter(|pid| *pid != killed));
+                for moved in [REMOVED_1, RESIGNED_1, ADDED_2] {
+                    assert_eq!(record.count(&moved), 0, "{moved:?}");
+                }
+            }
+            record.clear();
+            wait_for("the last one goes on", || {
+                (record.count(&Seen::Advertised(11, 254)) >= 3).then_some(())
+            });
+            let log = lb1.log();
+            assert_eq!(log.matches("resumed, last advertisement").count(), 6, "{log}");
+            assert_eq!(log.matches("another one is started").count(), 6, "{log}");
+            assert_eq!(log.matches("another one is started pause_ms=0").count(), 6, "{log}");
+            assert!(lb1.has_vip() && !lb2.has_vip());
+            assert_eq!(record.count(&ADDED_2), 0);
+        },
+    );
+}
