@@ -20,9 +20,9 @@ mod folder;
 mod launcher;
 mod runner;
 
-use std::{io, os::fd::OwnedFd, path::Path, thread};
+use std::{io, os::fd::OwnedFd, path::Path, sync::mpsc::sync_channel, thread};
 
-use nix::sys::resource::{Resource, rlim_t, setrlimit};
+use nix::sys::resource::{Resource, getrlimit, rlim_t, setrlimit};
 use rustix::thread::set_no_new_privs;
 
 pub use account::AccountError;
@@ -41,6 +41,12 @@ use capabilities::Plan;
 
 /// SCHED_RR priorities that a speaker without CAP_SYS_NICE may take, as the packaged unit has it.
 const REAL_TIME: rlim_t = 20;
+
+/// RLIMIT_MEMLOCK in bytes, as the kernel has it by itself.
+const PLAIN_MEMLOCK: rlim_t = 8 << 20;
+
+/// How willingly the kernel ends this process, from -1000 to 1000.
+const OOM_SCORE: &str = "/proc/self/oom_score_adj";
 
 /// Says to the next daemon of an upgrade that it has what this one has given away: neither Landlock nor seccomp takes
 /// anything back, and each time more is another layer.
@@ -217,30 +223,36 @@ pub fn enter_speaker() -> io::Result<()> {
 }
 
 /// Starts the thread of the daemon that may take addresses away and nothing else, and is run before others; `work` is all that it
-/// does.
+/// does, with what `prepare` has made there.
 ///
 /// # Errors
-/// The kernel refuses it.
-pub fn start_guard(
+/// The kernel refuses it, or does not let it give everything else away, without which it does nothing; or `prepare` fails.
+pub fn start_guard<T>(
     launcher: &Launcher,
     is_unconfined: bool,
-    work: impl FnOnce() + Send + 'static,
+    prepare: impl FnOnce() -> io::Result<T> + Send + 'static,
+    work: impl FnOnce(T) + Send + 'static,
 ) -> io::Result<()> {
+    let (ready, is_ready) = sync_channel(1);
     let guard = move || {
         prefer_thread();
         let may = capabilities::permitted().map(|permitted| permitted & capabilities::of_a_guard());
-        let is_restricted = may.and_then(capabilities::restrict).is_ok();
+        let prepared = may.and_then(capabilities::restrict).and_then(|()| prepare());
         if !is_unconfined {
             // A kernel without it has said so.
             let _ = calls::forbid_programs();
         }
-        // With more than that it does nothing.
-        if is_restricted {
-            work();
+        match prepared {
+            Ok(prepared) => {
+                let _ = ready.send(Ok(()));
+                work(prepared);
+            }
+            Err(error) => drop(ready.send(Err(error))),
         }
     };
     let start = move || thread::Builder::new().name("guard".to_owned()).spawn(guard).map(drop);
-    launcher.run(Purpose::Here, start)?
+    launcher.run(Purpose::Here, start)??;
+    is_ready.recv().map_err(io::Error::other)?
 }
 
 /// The files and system calls that a speaker keeps; the next thing to do. `runtime_dir`: of its locks. Returns what the
@@ -256,6 +268,20 @@ pub fn confine_speaker(runtime_dir: &Path) -> Vec<String> {
 #[expect(clippy::needless_pass_by_value, reason = "a function of what `map` gives")]
 fn unfiltered(why: io::Error) -> String {
     format!("lbctl runs without a filter of system calls (seccomp): {why}")
+}
+
+/// What commands get in the place of what the daemon, its unit or [`raise_limits`] have for the speaker: without it one could take the
+/// processor from the speaker, keep memory that others need, and be the last that the kernel ends where memory is short. Lowering needs
+/// no right. To be called before the process says that nobody looks into it, which takes its own file of the score away.
+pub(crate) fn enter_plain() {
+    let _ = setrlimit(Resource::RLIMIT_RTPRIO, 0, 0);
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_MEMLOCK) {
+        let _ = setrlimit(Resource::RLIMIT_MEMLOCK, soft.min(PLAIN_MEMLOCK), hard.min(PLAIN_MEMLOCK));
+    }
+    let score = || -> Option<i32> { std::fs::read_to_string(OOM_SCORE).ok()?.trim().parse().ok() };
+    if score().is_some_and(|score| score < 0) {
+        let _ = std::fs::write(OOM_SCORE, "0");
+    }
 }
 
 /// The speaker's memory and priority, for which it has no rights of its own later. Best effort: the unit has its own limits.

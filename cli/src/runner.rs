@@ -76,6 +76,7 @@ pub fn main(file: &Path, whose: &Global, worker: Option<impl Fn(OwnedFd) -> Comm
     // A name can't be refused, and a session of its own only to who has one.
     let _ = prctl::set_name(if worker.is_some() { c"lbctl-starter" } else { c"lbctl-runner" });
     let _ = setsid();
+    privileges::enter_plain();
     // Nor does a daemon of the same user look into its memory, on a kernel without Landlock.
     let _ = prctl::set_dumpable(false);
     umask(Mode::from_bits_truncate(0o022));
@@ -263,6 +264,7 @@ impl Loop {
         }
         let child = child::start(&order)?;
         let (pid, events) = (child.pid(), events.clone());
+        tokio::task::spawn_local(child::score(pid));
         let (ended_in, ended) = oneshot::channel();
         self.running.insert(
             pid,

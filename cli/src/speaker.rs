@@ -242,7 +242,7 @@ impl Host for ToDaemon<'_> {
     }
 
     fn takes_over(&self, group: usize) -> bool {
-        self.link.page().take_over(group)
+        self.link.page().is_left(group)
     }
 
     fn signed(&self, counter: u64) {

@@ -28,17 +28,23 @@ struct Rig {
 impl Rig {
     /// `commands`: what the file names.
     fn new(commands: &[&[&str]]) -> Self {
-        Self::as_who(commands, if is_root() { &["--user", "nobody"] } else { &[] })
+        Self::as_who(commands, user())
     }
 
     fn as_who(commands: &[&[&str]], options: &[&str]) -> Self {
+        Self::with(commands, options, &["/usr/bin/env"])
+    }
+
+    /// `starter`: what starts it.
+    fn with(commands: &[&[&str]], options: &[&str], starter: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         // Who runs them is somebody else, where root runs the tests.
         mode(folder.path(), 0o755);
         let file = folder.path().join("lb.toml");
         name(&file, commands);
         let (ours, theirs) = packets::pair().unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_lbctl"));
+        let mut command = Command::new(starter[0]);
+        command.args(&starter[1..]).arg(env!("CARGO_BIN_EXE_lbctl"));
         command.arg("runner").arg(&file).args(options);
         let process = command.stdin(Stdio::from(theirs)).spawn().unwrap();
         Self { folder, process, runner: Some(Runner::new(ours).unwrap()) }
@@ -77,6 +83,11 @@ impl Drop for Rig {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+/// Who runs them, where root runs the tests.
+fn user() -> &'static [&'static str] {
+    if is_root() { &["--user", "nobody"] } else { &[] }
 }
 
 fn is_root() -> bool {
@@ -312,6 +323,22 @@ async fn another_one_has_the_place_of_one_that_is_killed_and_what_ran_is_ended_a
 }
 
 #[tokio::test]
+async fn another_one_has_the_place_of_one_that_is_stopped() {
+    let rig = Rig::new(&[&["/bin/true"]]);
+    assert_eq!(rig.run(&["/bin/true"], LIMIT).await, exited(0, ""));
+    let stopped = only_child(&rig.process.id().to_string()).await;
+    assert!(Command::new("kill").args(["-STOP", &stopped]).status().unwrap().success());
+    let until = Instant::now() + LIMIT;
+    // What it was told meanwhile has an end as well.
+    while rig.run(&["/bin/true"], Duration::from_secs(1)).await != exited(0, "") {
+        assert!(Instant::now() < until, "nobody runs it");
+        sleep(Duration::from_millis(20)).await;
+    }
+    is_gone(&stopped).await;
+    assert_eq!(rig.runner.as_ref().unwrap().replaced(), 1);
+}
+
+#[tokio::test]
 async fn without_its_starter_it_is_said_that_nobody_is_left() {
     let sleeps = ["/bin/sleep", "600"];
     let mut rig = Rig::new(&[&sleeps]);
@@ -350,6 +377,28 @@ async fn commands_are_nobody_s_and_have_no_capability() {
     let count = rig.run(&shell("grep -c '^Cap...:\t0000000000000000$' /proc/self/status"), LIMIT).await;
     assert!(matches!(count.unwrap().output.as_str(), "4" | "5"));
     assert!(rig.run(&status, LIMIT).await.unwrap().output.starts_with("Uid:"));
+}
+
+/// What the unit gives for the speaker, as far as this one may.
+#[tokio::test]
+async fn commands_have_neither_the_priority_nor_the_memory_nor_the_score_of_the_speaker() {
+    let of_limit = |name: &str| format!("grep '^{name}' /proc/self/limits | tr -s ' '");
+    let (priority, memory) = (of_limit("Max realtime priority"), of_limit("Max locked memory"));
+    // It is told its own once it runs.
+    let score = "until grep -qx 500 /proc/$$/oom_score_adj; do :; done; cat /proc/$PPID/oom_score_adj";
+    let given = "ulimit -r 20; ulimit -l 20480; echo -900 > /proc/self/oom_score_adj; exec \"$@\"";
+    let rig = Rig::with(
+        &[&shell(&priority), &shell(&memory), &shell(score)],
+        user(),
+        &["/bin/sh", "-c", given, "sh"],
+    );
+    let said = async |command: &str| rig.run(&shell(command), LIMIT).await.unwrap().output;
+    assert_eq!(said(&priority).await.trim(), "Max realtime priority 0 0");
+    let memory = said(&memory).await;
+    let most: Vec<u64> = memory.split(' ').filter_map(|word| word.parse().ok()).collect();
+    assert!(most.len() == 2 && most.iter().all(|most| *most <= 8 << 20), "{memory}");
+    let runner: i32 = said(score).await.trim().parse().unwrap();
+    assert!(runner >= 0, "{runner}");
 }
 
 #[tokio::test]

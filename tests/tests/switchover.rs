@@ -284,10 +284,14 @@ fn of_three_nodes_the_one_that_is_wanted_takes_it_once_those_before_it_are_drain
 /// Readiness knows nothing of orders, or a pair would swing with them; who gives the addresses away is told.
 #[test]
 fn node_that_was_told_to_refuse_clients_is_given_nothing_unless_it_is_forced() {
-    Scene::unless_starved(&Options::default().configuration(&file()), |scene| {
+    let statistics =
+        "[frontend.stats]\nbind = { vip = \"web\", port = 8404 }\nstatistics = { uri = \"/stats\" }\n";
+    Scene::unless_starved(&Options::default().configuration(&(file() + "\n" + statistics)), |scene| {
         let holder = scene.holder();
         let peer = other(&holder);
         scene.wait_until_other_is_ready(&holder);
+        // Which is nobody's client's.
+        scene.done(peer, &["frontend", "stats", "pause", "--json"]);
         scene.done(peer, &["frontend", "web", "pause", "--json"]);
         let problem = format!("{peer} would refuse clients of web");
         let is_problem = || {
@@ -303,6 +307,12 @@ fn node_that_was_told_to_refuse_clients_is_given_nothing_unless_it_is_forced() {
             );
         }
         assert_eq!(scene.holder(), holder);
+        // Nobody loses anything where it is paused here as well.
+        scene.done(&holder, &["frontend", "web", "pause", "--json"]);
+        wait::until("both are alike", LONG, || (!is_problem()).then_some(()));
+        scene.done(&holder, &["switchover", "--dry-run", "--json"]);
+        scene.done(&holder, &["frontend", "web", "resume", "--json"]);
+        wait::until("the holder knows again", LONG, || is_problem().then_some(()));
         scene.done(peer, &["frontend", "web", "resume", "--json"]);
         wait::until("it is over", LONG, || (!is_problem()).then_some(()));
         scene.done(&holder, &["switchover", "--json"]);

@@ -167,8 +167,8 @@ pub trait Host {
     fn beat(&self, now: Moment);
     /// When the last advertisement of a group (by its index in the settings) left; `None` once it is not Active.
     fn advertised(&self, group: usize, last: Option<Moment>);
-    /// A group (by its index) goes on with what an earlier run has left: from here on it alone takes its addresses away. False:
-    /// they are taken away already.
+    /// A group (by its index) goes on with what an earlier run has left. False: the addresses are being taken away already. Called after
+    /// a [`Self::beat`], so that nobody begins with that meanwhile.
     fn takes_over(&self, group: usize) -> bool;
     /// An advertisement was signed with this number; a later run of the same boot begins behind it.
     fn signed(&self, counter: u64);

@@ -11,6 +11,7 @@ use self::telling::after;
 pub(super) use self::telling::{Telling, log_transition, transition_event};
 use super::{
     hello::{LocalGroup, Session},
+    refusing::Refused,
     report,
     speaker_link::Told,
     track::{KnownTracker, Tracked, Tracker, TrackerConfig, What},
@@ -57,7 +58,7 @@ pub(super) struct Group {
     /// It was given away when somebody asked: it is not taken back from a ready Active.
     pub(super) yields: bool,
     /// What is ordered here that would keep clients of it out.
-    pub(super) refuses: Option<String>,
+    pub(super) refused: Refused,
     logged: Option<Readiness>,
     /// When the claim became Active whose last steps are in the log.
     logged_claim: Option<Moment>,
@@ -128,7 +129,7 @@ impl Group {
             dual_active_since: None,
             told: None,
             yields: false,
-            refuses: None,
+            refused: Refused::default(),
             logged: None,
             logged_claim: None,
             telling: Telling::default(),
@@ -291,7 +292,7 @@ impl Group {
 
     /// What the hello says of it.
     pub(super) fn local(&self, now: Moment, started: Moment) -> LocalGroup {
-        let (name, refuses) = (self.config.name.clone(), self.refuses.clone());
+        let (name, refused) = (self.config.name.clone(), self.refused.clone());
         if let Some(since) = self.silent_since(now) {
             return LocalGroup {
                 name,
@@ -301,7 +302,7 @@ impl Group {
                 priority: self.config.priority.get(),
                 ready: Ready::Fault { reason: NOBODY_SPEAKS.to_owned() },
                 announced: None,
-                refuses,
+                refused,
             };
         }
         match &self.status {
@@ -318,7 +319,7 @@ impl Group {
                     .last()
                     .filter(|_| status.state == State::Active)
                     .and_then(|last| last.moments.announced),
-                refuses,
+                refused,
             },
             None => LocalGroup {
                 name,
@@ -328,7 +329,7 @@ impl Group {
                 priority: self.config.priority.get(),
                 ready: report::ready(&self.tracker.readiness()),
                 announced: None,
-                refuses,
+                refused,
             },
         }
     }

@@ -19,6 +19,7 @@ use std::{
 use lb_vrrp::{Moment, Secret, State, Step};
 use serde::{Deserialize, Serialize};
 
+use super::refusing::Refused;
 use crate::{control::Ready, signing};
 
 pub(super) mod endpoint;
@@ -86,7 +87,7 @@ pub(super) struct LocalGroup {
     /// When it announced the addresses that it holds.
     pub(super) announced: Option<Moment>,
     /// What is ordered there that would keep clients out.
-    pub(super) refuses: Option<String>,
+    pub(super) refused: Refused,
 }
 
 /// Another node of the file that says hello.
@@ -393,7 +394,8 @@ impl Session {
             announced_us: group
                 .announced
                 .map(|at| u64::try_from(now.saturating_since(at).as_micros()).unwrap_or(u64::MAX)),
-            refuses: group.refuses.clone(),
+            refuses: group.refused.why.clone(),
+            refused: group.refused.what.clone(),
         });
         Hello {
             node: self.local.node.clone(),

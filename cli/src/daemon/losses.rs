@@ -6,10 +6,11 @@ use super::{
     Daemon,
     clock::Instants,
     journal::{News, Subject},
+    problems,
     speaker_link::Loss,
 };
 use crate::{
-    control::{EventKind, Speaker, SpeakerRestart, Timestamp},
+    control::{EventKind, Problem, Speaker, SpeakerRestart, Timestamp},
     output::age::age,
     service,
 };
@@ -30,6 +31,20 @@ impl Daemon {
         self.journal.tell(node, subject, news);
         self.losses.last_restart = Some(SpeakerRestart { at, how: loss.how.clone() });
     }
+
+    pub(super) fn take_unguarded(&mut self, why: &str) {
+        tracing::warn!("nobody takes the addresses of a dead speaker away before its lease ends: {why}");
+        self.own_problems.push(unguarded(why, Timestamp::now()));
+    }
+}
+
+fn unguarded(why: &str, now: Timestamp) -> Problem {
+    let look_at = format!(
+        "its guard could not be started: {why}. Where a speaker dies and the next one is late, both nodes have its addresses for up to 2.4 s; \
+         then: {}",
+        service::restart()
+    );
+    problems::new("nobody takes the addresses of a dead speaker away", now, look_at)
 }
 
 /// What has to be known of that for a while.
@@ -48,6 +63,16 @@ pub(super) fn note(speaker: &Speaker, now: Timestamp) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_guard_that_could_not_be_started_is_a_problem_that_says_what_follows() {
+        let at = Timestamp::parse("2026-11-28T03:00:00Z").expect("a timestamp");
+        let problem = unguarded("Operation not permitted (os error 1)", at);
+        assert_eq!(problem.what, "nobody takes the addresses of a dead speaker away");
+        let why = "its guard could not be started: Operation not permitted (os error 1). Where ";
+        assert!(problem.look_at.starts_with(why), "{}", problem.look_at);
+        assert!(problem.look_at.ends_with(&service::restart()), "{}", problem.look_at);
+    }
 
     #[test]
     fn loss_of_a_speaker_is_told_for_an_hour() {

@@ -11,6 +11,7 @@ use super::{
     certificates,
     group::Group,
     hello::{self, Refusal},
+    refusing::worse,
     report::Facts,
 };
 use crate::{
@@ -58,7 +59,7 @@ pub(super) fn find(facts: &Facts<'_>, status: &Status) -> Vec<Problem> {
         let is_other = status.drained.is_some() || group.silent_since(facts.at.moment).is_some();
         let is_told = |node: &&GroupNode| !(node.local && is_other);
         problems.extend(report.nodes.iter().filter(is_told).filter_map(|node| unready(status, report, node)));
-        problems.extend(refusing(facts, report));
+        problems.extend(refusing(facts, group, report));
     }
     problems.extend(status.drained.as_ref().map(|drained| Problem {
         what: format!("{} is drained", status.node),
@@ -123,10 +124,10 @@ pub(super) fn find(facts: &Facts<'_>, status: &Status) -> Vec<Problem> {
 }
 
 /// A failover to such a node serves nobody; a switchover or a drain is refused.
-fn refusing(facts: &Facts<'_>, report: &crate::control::Group) -> Vec<Problem> {
+fn refusing(facts: &Facts<'_>, group: &Group, report: &crate::control::Group) -> Vec<Problem> {
     let peers = facts.session.iter().flat_map(|session| session.peers());
     let told = peers.filter_map(|peer| {
-        let why = peer.group(&report.name)?.refuses.as_deref()?;
+        let why = worse(peer.group(&report.name)?, &group.refused)?;
         Some(Problem {
             what: format!("{} would refuse clients of {}", peer.name, vip_names(report)),
             since: None,

@@ -89,6 +89,11 @@ pub enum Report {
     Said(FromSpeaker),
     /// A speaker was lost, and another one is started in its place; how it ended is known a moment after that.
     Lost(Loss),
+    /// Nobody takes the addresses of a dead speaker away before their lease ends.
+    Unguarded {
+        /// In a clause.
+        why: String,
+    },
 }
 
 /// The link to the speaker.
@@ -142,7 +147,7 @@ impl SpeakerLink {
     ///
     /// What comes out of the receiver: [`FromSpeaker::Started`] each time a speaker is up (again), `Status`,
     /// `Transition`, `ResetExchanges` (answer with [`SpeakerHandle::exchanges_reset`]), `Fatal` when no speaker can run
-    /// here (after it nothing follows and the receiver ends), `Stopped` at the end; and [`Report::Lost`].
+    /// here (after it nothing follows and the receiver ends), `Stopped` at the end; [`Report::Lost`] and [`Report::Unguarded`].
     ///
     /// # Errors
     /// The socket pair, the shared page or the process could not be made.

@@ -186,6 +186,7 @@ async fn compose(
     let estate = before.as_ref().map(Before::estate).transpose()?;
     let (control, handover, runner, earlier) = match estate {
         Some(estate) => {
+            estate.order(&mut config.groups);
             if let Some(why) = estate.obstacle(&own_groups(&config, &identity)) {
                 anyhow::bail!("{why}");
             }

@@ -9,7 +9,7 @@ use std::{
     num::NonZeroUsize,
     os::fd::{AsFd, OwnedFd},
     ptr::NonNull,
-    sync::atomic::{AtomicU32, AtomicU64, Ordering},
+    sync::atomic::{AtomicU32, AtomicU64, Ordering, fence},
 };
 
 use lb_vrrp::Moment;
@@ -30,13 +30,13 @@ const MAGIC: u32 = 0x4c42_0001;
 /// Its length stays what it is.
 const SEALS: libc::c_int = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL;
 
-/// In the word of a group: a speaker goes on with it, or resigns for it.
-const TAKEN_OVER: u64 = 1 << 62;
+/// In the word of a group: it says nothing any more, since its speaker writes to another page.
+const HANDED_ON: u64 = 1 << 62;
 
 /// The same: the daemon takes its addresses away. No clock gets so far.
 const WITHDRAWN: u64 = 1 << 63;
 
-const FLAGS: u64 = TAKEN_OVER | WITHDRAWN;
+const FLAGS: u64 = HANDED_ON | WITHDRAWN;
 
 /// One of the two processes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -151,11 +151,11 @@ impl Page {
     /// What the last speaker said of a group.
     pub fn advertised(&self, group: usize) -> Option<Moment> {
         let word = self.layout().advertised.get(group)?.load(Ordering::Acquire);
-        (word != 0).then_some(Moment::from_nanos(word & !FLAGS))
+        (word & !FLAGS != 0).then_some(Moment::from_nanos(word & !FLAGS))
     }
 
-    /// The daemon takes the addresses of a group away, if `last` is still its last advertisement and no speaker goes on with it:
-    /// true from then on, until one advertises again.
+    /// The daemon takes the addresses of a group away, if `last` is still its last advertisement: true from then on, until a speaker
+    /// advertises again.
     pub fn withdraw(&self, group: usize, last: Moment) -> bool {
         let Some(word) = self.layout().advertised.get(group).filter(|_| last.as_nanos() != 0) else {
             return false;
@@ -167,33 +167,33 @@ impl Page {
         }
     }
 
-    /// A speaker goes on with a group: the daemon does not withdraw its addresses from here on. False if it has.
-    pub fn take_over(&self, group: usize) -> bool {
-        let Some(word) = self.layout().advertised.get(group) else { return true };
-        let taken = |word: u64| (word != 0 && word & WITHDRAWN == 0).then_some(word | TAKEN_OVER);
-        match word.fetch_update(Ordering::AcqRel, Ordering::Acquire, taken) {
-            Ok(_) => true,
-            Err(found) => found == 0,
-        }
-    }
-
-    /// The speaker is gone, what it had taken over as well.
-    pub fn leave_open(&self) {
-        for word in &self.layout().advertised {
-            word.fetch_and(!TAKEN_OVER, Ordering::AcqRel);
-        }
+    /// Whether a speaker may go on with a group: the daemon has not withdrawn its addresses. A speaker that beats before it asks and
+    /// reads the clock after that can't go on with what is being withdrawn: by then it is too late by the clock as well.
+    pub fn is_left(&self, group: usize) -> bool {
+        let word = self.layout().advertised.get(group);
+        // Or the beat is seen after this has looked.
+        fence(Ordering::SeqCst);
+        word.is_none_or(|word| word.load(Ordering::Acquire) & WITHDRAWN == 0)
     }
 
     /// The last advertisement of a group whose addresses the daemon may take away.
     pub fn open_advertisement(&self, group: usize) -> Option<Moment> {
         let word = self.layout().advertised.get(group)?.load(Ordering::Acquire);
-        (word != 0 && word & TAKEN_OVER == 0).then_some(Moment::from_nanos(word & !FLAGS))
+        (word != 0 && word & HANDED_ON == 0).then_some(Moment::from_nanos(word & !FLAGS))
     }
 
-    /// The speaker writes to another page from here on: whoever reads this one leaves its addresses alone.
+    /// The speaker is gone, and whoever it was writing for: the next one writes to this page again.
+    pub fn leave_open(&self) {
+        for word in &self.layout().advertised {
+            word.fetch_and(!HANDED_ON, Ordering::AcqRel);
+        }
+    }
+
+    /// The speaker writes to another page from here on: whoever reads this one leaves its addresses alone, also those that it was
+    /// just taking away.
     pub fn hand_on(&self) {
-        for group in 0..GROUPS {
-            self.take_over(group);
+        for word in &self.layout().advertised {
+            word.fetch_or(HANDED_ON, Ordering::AcqRel);
         }
     }
 

@@ -40,6 +40,10 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// So that the kernel ends it before lbctl, where memory is short. From -1000 to 1000.
 const OOM_SCORE: &str = "500";
 
+/// So often that is tried, with so long between: one that has become somebody else by then (sudo) stays as it is.
+const SCORE_LOOKS: usize = 50;
+const SCORE_LOOK: Duration = Duration::from_millis(1);
+
 /// Where programs look for others.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -64,7 +68,6 @@ pub(super) fn start(order: &Order) -> Result<Child, String> {
         // With it the last writing end of this process is gone.
         drop(command);
         let pid = Pid::from_raw(i32::try_from(process.id()).map_err(io::Error::other)?);
-        let _ = fs::write(format!("/proc/{pid}/oom_score_adj"), OOM_SCORE);
         Ok(Child { pid, output: Receiver::from_owned_fd(output)? })
     };
     started().map_err(|error| match error.kind() {
@@ -79,6 +82,16 @@ pub(super) fn start(order: &Order) -> Result<Child, String> {
         }
         _ => format!("can't run {program}: {error}"),
     })
+}
+
+/// Tells the kernel how willingly to end it. While the program is being loaded, the file of a process that nobody looks into is root's.
+pub(super) async fn score(pid: Pid) {
+    for _ in 0..SCORE_LOOKS {
+        match fs::write(format!("/proc/{pid}/oom_score_adj"), OOM_SCORE) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => sleep(SCORE_LOOK).await,
+            Ok(()) | Err(_) => return,
+        }
+    }
 }
 
 /// A pipe that has all of it, and then ends. `text` fits into a pipe, so nobody waits.

@@ -6,7 +6,7 @@
 //! The daemon can't start it anew from within its jail. This process does nothing else, so it has nothing to die of.
 
 use std::{
-    io,
+    fs, io,
     os::fd::{AsFd, OwnedFd},
     os::unix::net::UnixDatagram as StdSocket,
     process::{Child, Command},
@@ -17,6 +17,7 @@ use nix::sys::prctl;
 use tokio::{
     io::Interest,
     net::UnixDatagram,
+    signal::unix::{SignalKind, signal},
     time::{Instant, sleep_until},
 };
 
@@ -28,6 +29,9 @@ use crate::packets;
 
 /// From one start to the next, at least.
 const PAUSE: Duration = Duration::from_millis(200);
+
+/// Who stops a worker (SIGSTOP) for longer has ended it: what it runs waits for nobody, and no tracker of the node says anything.
+const STOPPED: Duration = Duration::from_secs(1);
 
 /// The process that runs commands.
 struct Worker {
@@ -43,6 +47,8 @@ pub(super) async fn keep_one(home: OwnedFd, command: impl Fn(OwnedFd) -> Command
     let home = socket(home)?;
     let mut worker: Option<Worker> = None;
     let mut not_before = Instant::now();
+    let mut changed = signal(SignalKind::child())?;
+    let mut look: Option<Instant> = None;
     let mut room = vec![0; MESSAGE_MAX];
     loop {
         let asked = home.async_io(Interest::READABLE, || packets::receive(&home, &mut room));
@@ -50,6 +56,18 @@ pub(super) async fn keep_one(home: OwnedFd, command: impl Fn(OwnedFd) -> Command
             // It says nothing: this is its end.
             () = ended(worker.as_ref()) => {
                 end(&mut worker).await;
+                continue;
+            }
+            _ = changed.recv() => {
+                let is_stopped = worker.as_ref().is_some_and(Worker::is_stopped);
+                look = is_stopped.then(|| Instant::now() + STOPPED);
+                continue;
+            }
+            () = until(look) => {
+                look = None;
+                if worker.as_ref().is_some_and(Worker::is_stopped) {
+                    end(&mut worker).await;
+                }
                 continue;
             }
             asked = asked => match asked {
@@ -93,6 +111,13 @@ fn socket(descriptor: OwnedFd) -> io::Result<UnixDatagram> {
     UnixDatagram::from_std(socket)
 }
 
+async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
+}
+
 async fn ended(worker: Option<&Worker>) {
     match worker {
         Some(Worker { socket, .. }) => {
@@ -118,6 +143,12 @@ impl Worker {
     fn start(command: impl Fn(OwnedFd) -> Command) -> io::Result<Self> {
         let (ours, theirs) = packets::pair()?;
         Ok(Self { socket: socket(ours)?, child: command(theirs).spawn()? })
+    }
+
+    /// Not by a debugger, which goes on with it.
+    fn is_stopped(&self) -> bool {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap_or_default();
+        stat.rsplit_once(") ").is_some_and(|(_, state)| state.starts_with('T'))
     }
 
     fn joins(&self, theirs: &OwnedFd) -> bool {

@@ -98,6 +98,37 @@ fn each_event_is_posted_in_order_with_the_headers_of_the_file_and_again_after_50
 }
 
 #[test]
+fn what_a_server_says_of_its_secret_is_masked_wherever_it_is_told() {
+    let told = "HTTP/1.1 403 Forbidden\r\nContent-Length: 60\r\n\r\nno team at /services/T0C4F3/xK9 for a b, token abc7 is not it\n";
+    let moved = "HTTP/1.1 307 Temporary Redirect\r\nLocation: https://new.example/v2/services/T0C4F3?key=s3cr3t\r\nContent-Length: 0\r\n\r\n";
+    let hooks = [("told", Hook::start(&[told])), ("moved", Hook::start(&[moved]))];
+    let keys = |hook: &Hook| {
+        format!(
+            "url = \"http://{}/services/T0C4F3/xK9?key=s3cr3t\"\nheaders_file = \"headers\"\n",
+            hook.address
+        )
+    };
+    let tables = tables(&hooks.iter().map(|(name, hook)| (*name, keys(hook))).collect::<Vec<_>>());
+    let daemon = start(&tables, |folder| secret(folder, "headers", "Authorization: token abc7\n"));
+    daemon.wait_until("both have answered", |daemon| {
+        hooks.iter().all(|(name, _)| notifier(daemon, name)["failed_total"].as_u64() > Some(0))
+    });
+    let why = problem(&daemon, "told") + &notifier(&daemon, "told")["problem"].to_string();
+    assert!(why.contains("it answers 403: no team at /***/***/xK9 for a b, *** is not i"), "{why}");
+    let moved = notifier(&daemon, "moved")["problem"].to_string();
+    assert!(
+        moved.contains("it answers 307 and sends on to https://new.example/v2/***/***?key=***;"),
+        "{moved}"
+    );
+    let shown = daemon.verb(&["status", "--json"]).stdout;
+    for text in [daemon.log(), String::from_utf8_lossy(&shown).into_owned()] {
+        for secret in ["T0C4F3", "s3cr3t", "abc7"] {
+            assert!(!text.contains(secret), "{secret} is in {text}");
+        }
+    }
+}
+
+#[test]
 fn who_refuses_sends_on_or_says_nothing_is_named_and_not_asked_twice() {
     let answers = [("missing", MISSING), ("moved", MOVED), ("silent", "")];
     let hooks: Vec<_> = answers.iter().map(|(name, answer)| (*name, Hook::start(&[answer]))).collect();

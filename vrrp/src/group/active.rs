@@ -43,7 +43,8 @@ impl Group {
 
     /// Goes on as the Active that this node was before its speaker was replaced, or resigns if that is too long ago.
     pub(super) fn resume(&mut self, now: Moment, last: Moment) -> Machine {
-        let late = self.members.iter().any(|member| member.is_late(now, last));
+        // One that is down has sent none.
+        let late = self.members.iter().any(|member| member.is_up() && member.is_late(now, last));
         if late || self.fault().is_some() {
             return self.come_too_late(now, last);
         }

@@ -153,6 +153,7 @@ impl<'a> Driver<'a> {
             driver.command(now, command);
         }
         for (index, start) in starts.into_iter().enumerate() {
+            host.beat(Moment::now());
             let start = match start {
                 Start::ResumeActive { last } if !host.takes_over(index) => Start::Withdrawn { last },
                 as_it_is => as_it_is,

@@ -41,6 +41,9 @@ pub(super) struct Place {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Owner {
     Ours,
+    /// No tag, but our lease and no route of its own, which nobody else gives an address: ours on a kernel that keeps no tags (before
+    /// 5.18), where it is one of the file's.
+    Leased,
     /// No tag: an operator or a tool that sets none.
     Static,
     /// The kernel itself.
@@ -59,11 +62,16 @@ pub(super) struct KernelAddress {
 }
 
 impl Owner {
+    /// Has a speaker installed it, if it is one of the file's addresses?
+    pub(super) fn is_speaker(self) -> bool {
+        matches!(self, Self::Ours | Self::Leased)
+    }
+
     /// How a warning names it.
     pub(super) fn tag(self) -> String {
         match self {
             Self::Ours => "ours".to_owned(),
-            Self::Static => "static".to_owned(),
+            Self::Leased | Self::Static => "static".to_owned(),
             Self::Kernel => "kernel".to_owned(),
             Self::Protocol(number) => format!("protocol {number}"),
         }
@@ -75,13 +83,16 @@ impl KernelAddress {
     fn from_message(message: &AddressMessage) -> Option<Self> {
         let mut owner = Owner::Static;
         let mut unfit = message.header.flags.contains(AddressHeaderFlags::Secondary);
+        let (mut is_brief, mut has_no_route) = (false, false);
         let (mut local, mut peer): (Option<IpAddr>, Option<IpAddr>) = (None, None);
         for attribute in &message.attributes {
             match attribute {
                 // IFA_LOCAL is the address itself; IFA_ADDRESS is the other end on a point-to-point link.
                 AddressAttribute::Local(address) => local = Some(*address),
                 AddressAttribute::Address(address) => peer = Some(*address),
+                AddressAttribute::CacheInfo(lease) => is_brief = lease.ifa_valid <= requests::LEASE_SECONDS,
                 AddressAttribute::Flags(flags) => {
+                    has_no_route = flags.contains(AddressFlags::Noprefixroute);
                     let reasons = AddressFlags::Secondary | AddressFlags::Tentative | AddressFlags::Dadfailed;
                     unfit |= flags.intersects(reasons) && !flags.contains(AddressFlags::Optimistic);
                 }
@@ -95,6 +106,9 @@ impl KernelAddress {
                 }
                 _ => {}
             }
+        }
+        if owner == Owner::Static && is_brief && has_no_route {
+            owner = Owner::Leased;
         }
         let address = VirtualAddress { address: local.or(peer)?, prefix: message.header.prefix_len };
         let place = Place { index: message.header.index, address };

@@ -5,13 +5,13 @@ use std::{io, path::Path, time::Duration};
 use super::{
     lock::{LockError, RouterLock},
     netlink::{
-        KernelAddress, Owner,
-        requests::{Removal, dump_once, remove_once},
+        KernelAddress,
+        requests::{Removal, left_once, remove_once},
     },
 };
 use crate::{MemberConfig, VirtualAddress};
 
-/// Removes the addresses of `members` that are tagged as ours and that no speaker holds, on whatever interface they are;
+/// Removes the addresses of `members` that a speaker has installed and that none holds, on whatever interface they are;
 /// returns them with the index of that. `lock_folder` as in [`super::Settings`].
 ///
 /// # Errors
@@ -21,8 +21,9 @@ pub async fn release<'m>(
     lock_folder: &Path,
 ) -> io::Result<Vec<(u32, VirtualAddress)>> {
     let mut released = Vec::new();
-    let ours = dump_once().await?.addresses.into_iter().filter(|known| known.owner == Owner::Ours);
-    for known in ours {
+    let addresses: Vec<_> =
+        members.clone().flat_map(|member| &member.addresses).map(|one| one.address).collect();
+    for known in left_once(&addresses).await? {
         let address = known.place.address;
         let is_its = |member: &&MemberConfig| {
             member.addresses.iter().any(|virtual_address| virtual_address.address == address.address)

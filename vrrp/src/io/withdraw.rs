@@ -5,7 +5,7 @@ use std::{io, net::IpAddr};
 use super::netlink::requests::sweep_once;
 use crate::VirtualAddress;
 
-/// Removes whatever is tagged as ours of `addresses`, on whatever interface it is, and whoever holds it; returns what was
+/// Removes whatever a speaker has installed of `addresses`, on whatever interface it is, and whoever holds it; returns what was
 /// there. For the one who has made sure that no speaker goes on with them: [`super::Host::takes_over`]. Needs CAP_NET_ADMIN and a
 /// tokio runtime with I/O and time.
 ///

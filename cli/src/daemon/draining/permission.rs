@@ -5,7 +5,7 @@ use lb_vrrp::{PeerKind, State};
 use crate::{
     config::text,
     control::{Moved, Ready, SwitchoverRequest},
-    daemon::{Daemon, orders::Refused},
+    daemon::{Daemon, orders::Refused, refusing::worse},
 };
 
 impl Daemon {
@@ -93,6 +93,8 @@ impl Daemon {
         let own = self.identity.name();
         let session = self.neighbours.as_ref().map(|neighbours| neighbours.session());
         let (mut ready, mut reasons) = (Vec::new(), Vec::new());
+        let held = self.groups.iter().find(|held| held.config.name == group);
+        let refused = &held.map(|held| held.refused.clone()).unwrap_or_default();
         for node in self.config.cluster.nodes.iter().filter(|node| node.name != own) {
             let name = &node.name;
             if node.kind == PeerKind::Keepalived {
@@ -103,14 +105,13 @@ impl Daemon {
             reasons.push(match peer.map(|peer| (peer, peer.group(group))) {
                 Some((peer, _)) if peer.has_ended() => format!("{name} is stopped"),
                 Some((_, Some(hello))) => match &hello.ready {
-                    Ready::Yes if hello.refuses.is_some() => {
-                        let why = hello.refuses.as_deref().unwrap_or_default();
-                        format!("{name} would refuse clients: {why}")
-                    }
-                    Ready::Yes => {
-                        ready.push((name.clone(), hello.priority));
-                        continue;
-                    }
+                    Ready::Yes => match worse(hello, refused) {
+                        Some(why) => format!("{name} would refuse clients: {why}"),
+                        None => {
+                            ready.push((name.clone(), hello.priority));
+                            continue;
+                        }
+                    },
                     Ready::Degraded { reasons } => format!("{name} is degraded ({})", reasons.join("; ")),
                     Ready::Starting { .. } => format!("{name} has just started"),
                     Ready::Leaving { reason } => format!("{name} is leaving ({reason})"),

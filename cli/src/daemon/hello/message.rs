@@ -95,6 +95,9 @@ pub(crate) struct GroupHello {
     /// What is ordered there that would keep clients out, were it to hold the addresses; a program of before does not say it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) refuses: Option<String>,
+    /// All frontends and backends that are meant by it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) refused: Vec<String>,
 }
 
 /// The addresses of an interface.
@@ -152,6 +155,8 @@ pub(crate) fn encode(hello: &Hello, secret: Option<&Secret>) -> Vec<u8> {
     if bytes.len() > most {
         hello.shortened = true;
         shorten_reasons(&mut hello, 1, 40);
+        // A part of that would be another thing.
+        hello.groups.iter_mut().for_each(|group| group.refused.clear());
         bytes = write(&hello);
     }
     if bytes.len() > most {
@@ -251,10 +256,19 @@ impl Hello {
         signs.iter_mut().for_each(tame);
         [node, version, boot, file].into_iter().for_each(tame);
         addresses.iter_mut().for_each(|one| tame(&mut one.interface));
-        for GroupHello { name, state: _, age_ms: _, why, priority: _, ready, announced_us: _, refuses } in
-            groups
+        for GroupHello {
+            name,
+            state: _,
+            age_ms: _,
+            why,
+            priority: _,
+            ready,
+            announced_us: _,
+            refuses,
+            refused,
+        } in groups
         {
-            [name, why].into_iter().chain(refuses).for_each(tame);
+            [name, why].into_iter().chain(refuses).chain(refused).for_each(tame);
             match ready {
                 Ready::Yes => {}
                 Ready::Degraded { reasons } => reasons.iter_mut().for_each(tame),
@@ -310,6 +324,7 @@ mod tests {
                     ready: Ready::Degraded { reasons: vec![reason.to_owned(); 8] },
                     announced_us: None,
                     refuses: None,
+                    refused: Vec::new(),
                 })
                 .collect(),
             addresses: vec![InterfaceAddresses {
@@ -325,6 +340,8 @@ mod tests {
     fn a_hello_is_read_as_it_was_written() {
         let mut hello = hello(1, "a Backup is silent");
         hello.groups[0].ready = Ready::Yes;
+        hello.groups[0].refuses = Some("frontend web is paused by root".to_owned());
+        hello.groups[0].refused = vec!["frontend web".to_owned(), "backend app".to_owned()];
         let bytes = encode(&hello, None);
         assert_eq!(&bytes[..4], b"LBH\x01");
         assert_eq!(decode(&bytes, None), Ok(hello));

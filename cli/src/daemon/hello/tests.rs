@@ -30,7 +30,7 @@ fn local(node: &str, file: &str, state: State) -> Local {
             priority: 254,
             ready: Ready::Yes,
             announced: None,
-            refuses: None,
+            refused: Refused::default(),
         }],
         addresses: Vec::new(),
     }

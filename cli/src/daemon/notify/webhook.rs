@@ -30,6 +30,13 @@ const ANSWER: usize = 4 << 10;
 /// Characters of it that are told.
 const TOLD: usize = 200;
 
+/// What the log has in the place of a secret.
+const MASK: &str = "***";
+
+/// Shorter parts of a path and words of a header are words of every answer.
+const PART: usize = 6;
+const WORD: usize = 4;
+
 /// What is sent: what a command reads, and the same as a sentence. Chats (Slack, Mattermost, Rocket.Chat) show what is called so.
 #[derive(Serialize)]
 struct Content<'e> {
@@ -44,7 +51,7 @@ pub(super) async fn post(webhook: &Webhook, event: &Event, limit: Duration) -> R
     let content = content.map_err(|error| Failure::heard(error.to_string()))?;
     let is_sent = AtomicBool::new(false);
     match timeout(limit, exchange(webhook, content.into(), limit, &is_sent)).await {
-        Ok(outcome) => outcome,
+        Ok(outcome) => outcome.map_err(|failure| Failure { why: masked(&failure.why, webhook), ..failure }),
         Err(_) => {
             let why = format!("no answer within {}", write_duration(limit));
             Err(Failure { why, is_unheard: !is_sent.load(Ordering::Relaxed) })
@@ -79,6 +86,21 @@ async fn exchange(
         outcome = answer => outcome,
         () = carried => Ok(()),
     }
+}
+
+/// What a server answers may have what it was sent, of which path, query and headers are often a secret; the log is read by others.
+fn masked(text: &str, webhook: &Webhook) -> String {
+    let path = webhook.path.reveal();
+    let mut secrets: Vec<&str> = vec![path];
+    secrets.extend(path.split(['/', '?', '&', '=', '#']).filter(|part| part.len() >= PART));
+    for (_, value) in &webhook.headers {
+        secrets.push(value.reveal());
+        secrets.extend(value.reveal().split_whitespace().filter(|word| word.len() >= WORD));
+    }
+    // Of two the longer one, which may have the other in it.
+    secrets.retain(|secret| secret.len() > 1);
+    secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+    secrets.into_iter().fold(text.to_owned(), |text, secret| text.replace(secret, MASK))
 }
 
 fn request(webhook: &Webhook, content: Bytes) -> hyper::http::Result<Request<Full<Bytes>>> {

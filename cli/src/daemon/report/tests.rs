@@ -7,7 +7,10 @@ use lb_vrrp::{GroupStatus, status::MemberStatus};
 use super::*;
 use crate::{
     config,
-    daemon::hello::{Hello, Local, LocalGroup, Session, message},
+    daemon::{
+        hello::{Hello, Local, LocalGroup, Session, message},
+        refusing,
+    },
 };
 
 mod cause;
@@ -182,7 +185,7 @@ fn local(node: &str, file: &str) -> Local {
             priority: 253,
             ready: Ready::Yes,
             announced: None,
-            refuses: None,
+            refused: refusing::Refused::default(),
         }],
         addresses: Vec::new(),
     }

@@ -2,19 +2,20 @@
 //! not move, the next one is not up yet, and another node claims them after three.
 //!
 //! It goes by the shared page alone, so it does not depend on the daemon's loop; and it and a new speaker agree there, by one
-//! atomic word for each group, which of them is to go on: [`Page::withdraw`], [`Page::take_over`].
+//! atomic word for each group, which of them is to go on: [`Page::withdraw`], [`Page::is_left`].
 
 use std::{
     io,
     net::IpAddr,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         mpsc::{Receiver, RecvTimeoutError, Sender, channel},
     },
     time::Duration,
 };
 
-use lb_vrrp::{GroupConfig, Moment, VirtualAddress, io::withdraw};
+use lb_vrrp::{GroupConfig, GroupStatus, Moment, VirtualAddress, io::withdraw};
+use tokio::runtime::Runtime;
 
 use super::SpeakerSettings;
 use crate::{keeper::Page, privileges};
@@ -31,15 +32,24 @@ const IDLE: Duration = Duration::from_secs(1);
 /// Ends its thread when it is dropped.
 #[derive(Debug)]
 pub(super) struct Guard {
-    orders: Sender<Vec<Guarded>>,
+    orders: Sender<Order>,
     guarded: Mutex<Vec<Guarded>>,
+}
+
+#[derive(Debug)]
+enum Order {
+    /// Watch these.
+    Groups(Vec<Guarded>),
+    /// The speaker writes to this page as well, for another daemon.
+    Lent(Arc<Page>),
 }
 
 /// What is watched of a group; its place is that on the page.
 #[derive(Clone, Debug, Eq, PartialEq)]
 struct Guarded {
-    /// The shortest of its members.
-    interval: Duration,
+    name: String,
+    /// Of each member: its interval, and whether it advertises.
+    members: Vec<(Duration, bool)>,
     addresses: Vec<IpAddr>,
 }
 
@@ -57,64 +67,116 @@ impl Guard {
         let (orders, received) = channel();
         let groups: Vec<_> = settings.groups.iter().map(Guarded::of).collect();
         let guarded = groups.clone();
-        privileges::start_guard(&settings.launcher, settings.is_unconfined, move || {
-            guard(&page, groups, &received);
+        let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build();
+        privileges::start_guard(&settings.launcher, settings.is_unconfined, runtime, move |runtime| {
+            guard(&runtime, vec![page], groups, &received);
         })?;
         Ok(Self { orders, guarded: guarded.into() })
     }
 
     /// The speaker goes by these.
     pub(super) fn watch(&self, groups: &[GroupConfig]) {
-        self.tell(|guarded| *guarded = groups.iter().map(Guarded::of).collect());
+        self.tell(|guarded| {
+            let known = std::mem::take(guarded);
+            *guarded = groups.iter().map(Guarded::of).collect();
+            for group in guarded {
+                if let Some(known) = known.iter().find(|known| known.name == group.name) {
+                    group.is_as(known);
+                }
+            }
+        });
     }
 
     /// The speaker is told these, and goes by them or by those of before for a moment.
     pub(super) fn expect(&self, groups: &[GroupConfig]) {
         self.tell(|guarded| {
-            for (known, next) in guarded.iter_mut().zip(groups.iter().map(Guarded::of)) {
-                known.interval = known.interval.max(next.interval);
+            for next in groups.iter().map(Guarded::of) {
+                let Some(known) = guarded.iter_mut().find(|known| known.name == next.name) else { continue };
+                for ((interval, _), (then, _)) in known.members.iter_mut().zip(&next.members) {
+                    *interval = (*interval).max(*then);
+                }
                 known.addresses.extend(next.addresses);
             }
         });
     }
 
+    /// What the speaker says of the groups: by which of their members they advertise.
+    pub(super) fn note(&self, groups: &[GroupStatus]) {
+        let before = self.guarded().clone();
+        let mut now = before.clone();
+        for known in &mut now {
+            let Some(said) = groups.iter().find(|said| said.name == known.name) else { continue };
+            for ((_, speaks), member) in known.members.iter_mut().zip(&said.members) {
+                *speaks = member.trouble.is_none();
+            }
+        }
+        if now != before {
+            self.tell(|guarded| *guarded = now);
+        }
+    }
+
+    /// The speaker is another daemon's, for a try: until that one has a guard, this one is it.
+    pub(super) fn lend(&self, page: Page) {
+        let _ = self.orders.send(Order::Lent(Arc::new(page)));
+    }
+
+    fn guarded(&self) -> MutexGuard<'_, Vec<Guarded>> {
+        self.guarded.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn tell(&self, change: impl FnOnce(&mut Vec<Guarded>)) {
-        let mut guarded = self.guarded.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut guarded = self.guarded();
         change(&mut guarded);
-        // An error means that it could not be what it should be.
-        let _ = self.orders.send(guarded.clone());
+        // An error means that the thread has died.
+        let _ = self.orders.send(Order::Groups(guarded.clone()));
     }
 }
 
 impl Guarded {
     fn of(group: &GroupConfig) -> Self {
-        let shortest = group.members.iter().map(|member| member.interval.get()).min();
         let addresses = group.members.iter().flat_map(|member| &member.addresses);
         Self {
-            interval: shortest.unwrap_or(Duration::from_secs(1)),
+            name: group.name.clone(),
+            members: group.members.iter().map(|member| (member.interval.get(), true)).collect(),
             addresses: addresses.map(|address| address.address).collect(),
         }
     }
 
-    /// `last`: when the group last advertised, if it is Active and no new speaker has taken it over. A speaker whose `beat` is younger
-    /// than an interval is awake: it goes by the clock itself.
+    /// What is up, and what is not, is as in another one.
+    fn is_as(&mut self, known: &Self) {
+        for ((_, speaks), (_, known)) in self.members.iter_mut().zip(&known.members) {
+            *speaks = *known;
+        }
+    }
+
+    /// The shortest of those that advertise: one that is down says nothing, however long.
+    fn interval(&self) -> Duration {
+        let speaking = self.members.iter().filter(|(_, speaks)| *speaks);
+        let shortest = speaking.min().or_else(|| self.members.iter().min());
+        shortest.map_or(Duration::from_secs(1), |(interval, _)| *interval)
+    }
+
+    /// `last`: when the group last advertised, if it is Active. A speaker whose `beat` is younger than an interval is awake: it goes by
+    /// the clock itself.
     fn look(&self, now: Moment, last: Option<Moment>, beat: Moment) -> Look {
-        let limit = self.interval * 5 / 2;
+        let interval = self.interval();
+        let limit = interval * 5 / 2;
         let Some(last) = last else { return Look::Wait(now + limit) };
-        let due = (last + limit).max(beat + self.interval);
+        let due = (last + limit).max(beat + interval);
         if now > due { Look::Overdue { last } } else { Look::Wait(due + Duration::from_micros(10)) }
     }
 }
 
-fn guard(page: &Page, mut groups: Vec<Guarded>, orders: &Receiver<Vec<Guarded>>) {
-    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
+fn guard(runtime: &Runtime, mut pages: Vec<Arc<Page>>, mut groups: Vec<Guarded>, orders: &Receiver<Order>) {
     // How often in a row, until a speaker has said so to the others.
     let mut rounds = 0;
     loop {
         let now = Moment::now();
         let mut next = now + IDLE;
         let (mut overdue, mut addresses) = (None, Vec::new());
-        for (index, group) in groups.iter().enumerate() {
+        for (page, (index, group)) in
+            pages.iter().flat_map(|page| groups.iter().enumerate().map(move |of| (page, of)))
+        {
             match group.look(now, page.open_advertisement(index), page.last_beat()) {
                 Look::Wait(until) => next = next.min(until),
                 Look::Overdue { last } if page.withdraw(index, last) => {
@@ -136,7 +198,12 @@ fn guard(page: &Page, mut groups: Vec<Guarded>, orders: &Receiver<Vec<Guarded>>)
             rounds = 0;
         }
         match orders.recv_timeout(next.saturating_since(Moment::now())) {
-            Ok(others) => groups = others,
+            Ok(Order::Groups(others)) => groups = others,
+            // The one of an earlier try is nobody's any more.
+            Ok(Order::Lent(page)) => {
+                pages.truncate(1);
+                pages.push(page);
+            }
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return,
         }
@@ -175,7 +242,30 @@ mod tests {
     }
 
     fn every(millis: u64) -> Guarded {
-        Guarded { interval: Duration::from_millis(millis), addresses: Vec::new() }
+        with(&[(millis, true)])
+    }
+
+    fn with(members: &[(u64, bool)]) -> Guarded {
+        let members =
+            members.iter().map(|(millis, speaks)| (Duration::from_millis(*millis), *speaks)).collect();
+        Guarded { name: "default".to_owned(), members, addresses: Vec::new() }
+    }
+
+    #[test]
+    fn the_interval_is_the_shortest_of_those_that_advertise() {
+        for (members, interval) in [
+            (&[(100, true), (1000, true)][..], 100),
+            (&[(100, false), (1000, true)], 1000),
+            (&[(100, true), (1000, false)], 100),
+            // Nobody advertises, so nothing is held; and nothing is known yet of those that are new.
+            (&[(100, false), (1000, false)], 100),
+            (&[], 1000),
+        ] {
+            assert_eq!(with(members).interval(), Duration::from_millis(interval), "{members:?}");
+        }
+        let mut next = with(&[(50, true), (1000, true)]);
+        next.is_as(&with(&[(100, false), (1000, true)]));
+        assert_eq!(next.interval(), Duration::from_secs(1));
     }
 
     #[test]
@@ -196,8 +286,35 @@ mod tests {
         assert_eq!(group.look(at(1311), Some(at(1000)), at(1210)), Look::Overdue { last: at(1000) });
     }
 
+    /// Without addresses, so that it needs no rights.
     #[test]
-    fn a_group_that_is_not_active_or_taken_over_is_looked_at_in_time_for_its_first_advertisement() {
+    fn a_speaker_that_is_lent_is_guarded_on_the_page_of_the_other_daemon_and_no_more_on_this_one() {
+        let [own, lent] = [(); 2].map(|()| Arc::new(Page::create().expect("a page")));
+        let last = Moment::from_nanos(1);
+        own.set_advertised(0, Some(last));
+        lent.go_on(&own);
+        own.hand_on();
+        let (orders, received) = channel();
+        let thread = std::thread::spawn({
+            let own = Arc::clone(&own);
+            move || {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+                guard(&runtime.expect("a runtime"), vec![own], vec![every(100)], &received);
+            }
+        });
+        orders.send(Order::Lent(Arc::clone(&lent))).expect("it listens");
+        let end = std::time::Instant::now() + Duration::from_secs(30);
+        while lent.is_left(0) {
+            assert!(std::time::Instant::now() < end, "nobody guards it");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        assert!(own.is_left(0), "it says nothing any more");
+        drop(orders);
+        thread.join().expect("it ends");
+    }
+
+    #[test]
+    fn a_group_that_is_not_active_is_looked_at_in_time_for_its_first_advertisement() {
         assert_eq!(every(10).look(at(1000), None, at(0)), Look::Wait(at(1025)));
     }
 }

@@ -97,9 +97,8 @@ impl Keeper {
         let readiness = BTreeMap::new();
         let guard = Guard::start(&settings, Arc::clone(&page));
         if let Err(error) = &guard {
-            tracing::warn!(
-                "nobody takes the addresses of a dead speaker away before its lease ends: {error}"
-            );
+            // The first one for whom there is no room is this one.
+            let _ = reports.try_send(Report::Unguarded { why: error.to_string() });
         }
         Self {
             settings,
@@ -386,6 +385,11 @@ impl Keeper {
                             .hand_over(&ends.socket, &ends.page)
                             .map_err(|error| format!("can't be told: {error}"))
                     });
+                // The other daemon has no guard before it has the speaker.
+                let page = ends.page.try_clone().and_then(Page::open);
+                if let (Ok(()), Ok(page), Some(guard)) = (&taken, page, &self.guard) {
+                    guard.lend(page);
+                }
                 match taken {
                     Ok(()) => self.handing_over = Some((Moment::now(), done)),
                     Err(why) => drop(done.send(Err(why))),
@@ -422,6 +426,7 @@ impl Keeper {
     fn remember(&mut self, message: &FromSpeaker) {
         match message {
             FromSpeaker::Status { groups, .. } => {
+                self.guard.iter().for_each(|guard| guard.note(groups));
                 self.pasts = groups.iter().map(|group| (group.name.clone(), group.past())).collect();
             }
             FromSpeaker::Transition { group, transition } => {

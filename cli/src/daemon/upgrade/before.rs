@@ -21,6 +21,7 @@ use super::{
     words::{FromNext, PROTOCOL, ToNext, says_all},
 };
 use crate::{
+    config::model::Group,
     control::{Ordered, Speaker, Timestamp},
     daemon::{
         group::KnownGroup,
@@ -56,10 +57,22 @@ pub(in crate::daemon) struct Estate {
 }
 
 impl Estate {
+    /// Puts the groups into the order of those that run, which speaker and page know by their places. A reload leaves them there,
+    /// wherever the file has them by now.
+    pub(in crate::daemon) fn order(&self, groups: &mut [Group]) {
+        order(groups, &self.groups);
+    }
+
     /// Why its speaker can't go on with these, in a sentence that says what to do; `None` if it runs them.
     pub(in crate::daemon) fn obstacle(&self, groups: &[GroupConfig]) -> Option<String> {
         unlike(groups, &self.groups)
     }
+}
+
+fn order(groups: &mut [Group], known: &[Value]) {
+    let names: Vec<_> = known.iter().map(|known| known.get("name").and_then(Value::as_str)).collect();
+    // One that does not run is an obstacle, wherever it is.
+    groups.sort_by_key(|own| names.iter().position(|name| *name == Some(&own.name)).unwrap_or(names.len()));
 }
 
 /// Are these what runs, as far as the program of before knows them? A speaker of another program is replaced, and begins with all.
@@ -225,6 +238,31 @@ mod tests {
     fn groups(file: &str) -> Vec<GroupConfig> {
         let config = config::parse(file, "lb.toml").expect("a good file");
         config.groups.iter().map(|group| group.by_node[0].clone()).collect()
+    }
+
+    #[test]
+    fn groups_that_changed_places_in_the_file_are_those_that_run() {
+        let vip = |name: &str, group: &str, last: u8| {
+            format!("[vip.{name}]\ngroup = \"{group}\"\nvrid = {last}\naddresses = [\"192.0.2.{last}\"]\n")
+        };
+        let (web, mail, dns) = (vip("web", "web", 100), vip("mail", "mail", 101), vip("dns", "dns", 102));
+        let file = |vips: &[&str]| {
+            let nodes = "[cluster]\nnode.lb1 = \"192.0.2.11\"\nnode.lb2 = \"192.0.2.12\"\n";
+            config::parse(&format!("{nodes}{}", vips.concat()), "lb.toml").expect("a good file")
+        };
+        let own = |config: &config::Config| -> Vec<GroupConfig> {
+            config.groups.iter().map(|group| group.by_node[0].clone()).collect()
+        };
+        let running = own(&file(&[&web, &mail, &dns]));
+        let known: Vec<_> = running.iter().map(|group| serde_json::to_value(group).expect("JSON")).collect();
+        let mut swapped = file(&[&dns, &web, &mail]);
+        assert!(unlike(&own(&swapped), &known).is_some(), "place by place they are others");
+        order(&mut swapped.groups, &known);
+        assert_eq!(own(&swapped), running);
+        assert_eq!(unlike(&own(&swapped), &known), None);
+        let mut other = file(&[&vip("new", "new", 103), &mail, &web]);
+        order(&mut other.groups, &known);
+        assert!(unlike(&own(&other), &known).is_some_and(|why| why.contains("can't come or go")));
     }
 
     #[test]

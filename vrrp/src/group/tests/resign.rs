@@ -244,6 +244,18 @@ fn a_replaced_speaker_that_comes_too_late_removes_and_resigns() {
 }
 
 #[test]
+fn a_replaced_speaker_is_not_late_by_the_interval_of_a_vip_that_is_down() {
+    let mut config = config(254);
+    config.members.push(member("slow", 52, Version::V3, 1000));
+    let mut node = Node::new(config);
+    node.group.handle_link(node.now, MemberId(0), Err("link of eth0 is down".to_owned()));
+    node.group.handle_startup(node.now, Start::ResumeActive { last: node.now - Duration::from_millis(900) });
+    // A node without one of its links gives the addresses to whoever is there.
+    assert_eq!(node.drain()[0], "advertise 1 on 1");
+    assert_eq!(node.state(), State::Active);
+}
+
+#[test]
 fn a_replaced_speaker_counts_as_ready_until_it_is_told() {
     let mut group = Group::new(config(254), BEGIN);
     group.handle_link(BEGIN, MemberId(0), Ok(()));

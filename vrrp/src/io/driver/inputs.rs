@@ -364,11 +364,10 @@ impl Driver<'_> {
         }
     }
 
-    /// Ours by tag, from an earlier run, wherever they are.
+    /// Ours, from an earlier run, wherever they are.
     pub(super) fn remove_leftovers(&mut self) {
         let ours = self.interfaces.addresses().to_vec().into_iter().filter(|known| {
-            known.owner == crate::io::netlink::Owner::Ours
-                && self.virtual_addresses.contains(&known.place.address.address)
+            known.owner.is_speaker() && self.virtual_addresses.contains(&known.place.address.address)
         });
         let ours: Vec<_> = ours.collect();
         for known in ours {

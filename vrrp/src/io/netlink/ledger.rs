@@ -111,7 +111,7 @@ impl Ledger {
             return Meaning::Nothing;
         }
         match address.owner {
-            Owner::Ours => Meaning::Leftover,
+            Owner::Ours | Owner::Leased => Meaning::Leftover,
             Owner::Static | Owner::Kernel | Owner::Protocol(_) => {
                 if self.foreign.insert(address.place) {
                     Meaning::Foreign
@@ -257,6 +257,7 @@ mod tests {
     fn an_address_with_our_tag_that_nobody_wants_is_a_leftover_unless_it_is_going() {
         let mut ledger = Ledger::default();
         assert_eq!(ledger.seen(&there(Owner::Ours)), Meaning::Leftover);
+        assert_eq!(ledger.seen(&there(Owner::Leased)), Meaning::Leftover, "a kernel that keeps no tags");
         let mut ledger = holding();
         assert_eq!(ledger.seen(&there(Owner::Ours)), Meaning::Nothing);
         ledger.removing(PLACE);

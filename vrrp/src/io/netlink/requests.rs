@@ -10,7 +10,7 @@ use netlink_packet_route::{
 use rtnetlink::Handle;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use super::{KernelAddress, OUR_TAG, Owner, Place, events::Link};
+use super::{KernelAddress, OUR_TAG, Place, events::Link};
 use crate::{Family, Moment, VirtualAddress};
 
 /// rtnetlink waits for an acknowledgement without limit.
@@ -23,7 +23,7 @@ const LOOKS: usize = 8;
 const DUMP_LIMIT: Duration = Duration::from_secs(1);
 
 /// How long an address stays without a refresh. The kernel counts whole seconds and is accurate to 0.35 s.
-const LEASE_SECONDS: u32 = 2;
+pub(super) const LEASE_SECONDS: u32 = 2;
 
 /// An address is added or refreshed only this soon after the driver has compared the clock; later than that this
 /// process was stopped, another node may have the address, and a lease would bring it back.
@@ -117,9 +117,9 @@ pub(in crate::io) async fn probe() -> io::Result<()> {
     }
 }
 
-/// All links and addresses, for whoever asks once.
-pub(in crate::io) async fn dump_once() -> io::Result<Dump> {
-    once(async |handle| dump(handle).await.map_err(io::Error::other)).await?
+/// What speakers have left of these addresses, for whoever asks once.
+pub(in crate::io) async fn left_once(addresses: &[IpAddr]) -> io::Result<Vec<KernelAddress>> {
+    once(async |handle| left(handle, addresses).await).await?
 }
 
 /// Removes an address, for whoever does it once.
@@ -127,15 +127,11 @@ pub(in crate::io) async fn remove_once(place: Place) -> io::Result<Removal> {
     once(async |handle| remove(handle, place).await).await
 }
 
-/// Removes whatever is tagged as ours of these addresses, on whatever interface; what was there.
+/// Removes what speakers have left of these addresses, on whatever interface; what was there.
 pub(in crate::io) async fn sweep_once(addresses: &[IpAddr]) -> io::Result<Vec<VirtualAddress>> {
     once(async |handle| {
-        let found = dump(handle).await.map_err(io::Error::other)?.addresses;
-        let wanted = |known: &KernelAddress| {
-            known.owner == Owner::Ours && addresses.contains(&known.place.address.address)
-        };
         let (mut removed, mut failed) = (Vec::new(), None);
-        for known in found.into_iter().filter(wanted) {
+        for known in left(handle, addresses).await? {
             match remove(handle, known.place).await {
                 Removal::Done => removed.push(known.place.address),
                 Removal::Absent => {}
@@ -146,6 +142,12 @@ pub(in crate::io) async fn sweep_once(addresses: &[IpAddr]) -> io::Result<Vec<Vi
         failed.map_or(Ok(removed), |why| Err(io::Error::other(why)))
     })
     .await?
+}
+
+async fn left(handle: &Handle, addresses: &[IpAddr]) -> io::Result<Vec<KernelAddress>> {
+    let mut found = dump_addresses(handle).await.map_err(io::Error::other)?;
+    found.retain(|known| known.owner.is_speaker() && addresses.contains(&known.place.address.address));
+    Ok(found)
 }
 
 async fn once<T>(ask: impl AsyncFnOnce(&Handle) -> T) -> io::Result<T> {
@@ -208,9 +210,15 @@ async fn dump(handle: &Handle) -> Result<Dump, String> {
     while let Some(link) = links.try_next().await.map_err(|error| error.to_string())? {
         found.links.extend(Link::from_message(&link));
     }
+    found.addresses = dump_addresses(handle).await?;
+    Ok(found)
+}
+
+async fn dump_addresses(handle: &Handle) -> Result<Vec<KernelAddress>, String> {
+    let mut found = Vec::new();
     let mut addresses = std::pin::pin!(handle.address().get().execute());
     while let Some(address) = addresses.try_next().await.map_err(|error| error.to_string())? {
-        found.addresses.extend(KernelAddress::from_message(&address));
+        found.extend(KernelAddress::from_message(&address));
     }
     Ok(found)
 }
@@ -292,7 +300,10 @@ mod tests {
     use netlink_packet_core::Emitable;
     use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressProtocol, CacheInfo};
 
-    use super::{super::Place, leased, message};
+    use super::{
+        super::{KernelAddress, Owner, Place},
+        leased, message,
+    };
     use crate::VirtualAddress;
 
     fn place(prefix: u8) -> Place {
@@ -328,6 +339,40 @@ mod tests {
         ] {
             assert!(built.attributes.contains(&attribute), "{attribute:?} in {built:?}");
         }
+    }
+
+    #[test]
+    fn an_address_of_a_speaker_is_known_by_its_lease_where_the_kernel_keeps_no_tags() {
+        let owner = |message: &_| KernelAddress::from_message(message).unwrap().owner;
+        let v6 = Place {
+            index: 7,
+            address: VirtualAddress { address: "2001:db8::100".parse().unwrap(), prefix: 128 },
+        };
+        for place in [place(32), place(24), v6] {
+            let built = leased(place, &message(place));
+            assert_eq!(owner(&built), Owner::Ours);
+            let without = |gone: fn(&AddressAttribute) -> bool| {
+                let mut kept = built.clone();
+                kept.attributes.retain(|one| !matches!(one, AddressAttribute::Protocol(_)) && !gone(one));
+                owner(&kept)
+            };
+            assert_eq!(without(|_| false), Owner::Leased, "Linux before 5.18");
+            assert_eq!(without(|one| matches!(one, AddressAttribute::Flags(_))), Owner::Static);
+            assert_eq!(without(|one| matches!(one, AddressAttribute::CacheInfo(_))), Owner::Static);
+        }
+        // What networkd has of a DHCP server, and Keepalived's own.
+        let mut others = leased(place(24), &message(place(24)));
+        others.attributes.retain(|one| !matches!(one, AddressAttribute::Protocol(_)));
+        for attribute in &mut others.attributes {
+            if let AddressAttribute::CacheInfo(lease) = attribute {
+                lease.ifa_valid = 3600;
+            }
+        }
+        assert_eq!(owner(&others), Owner::Static);
+        let mut others = leased(place(32), &message(place(32)));
+        others.attributes.retain(|one| !matches!(one, AddressAttribute::Protocol(_)));
+        others.attributes.push(AddressAttribute::Protocol(AddressProtocol::Other(18)));
+        assert_eq!(owner(&others), Owner::Protocol(18));
     }
 
     #[test]
