@@ -56,6 +56,8 @@ mod panic;
 mod pid_file;
 mod probes;
 mod problems;
+#[cfg(test)]
+mod random;
 mod reachable;
 mod refusing;
 mod reload;

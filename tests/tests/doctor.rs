@@ -113,6 +113,48 @@ fn each_fault_is_found_before_anything_runs() {
     finds(&scene, "lb1", &[&file], "and no node advertises it: clients reach that machine");
     scene.shell("client", "ip address del 198.51.100.10/32 dev eth0");
 
+    // A neighbour that takes no packets of the MTU here; what the hello needs it takes.
+    scene.shell("lb2", "ip link set eth0 mtu 1450");
+    finds(&scene, "lb1", &[&file], "path: eth0: node lb2 answers a small ping and none of 1500 bytes");
+    scene.shell("lb2", "ip link set eth0 mtu 1500");
+
+    let text = include_str!("doctor/lb.toml");
+    let own = "addresses = [\"198.51.100.10\"]";
+    let outside = text.replacen(own, "addresses = [\"198.51.100.10\", \"203.0.113.10\"]", 1);
+    assert_ne!(outside, text);
+    let outside = scene.write("outside.toml", &outside);
+    let filters = |strict: u8| {
+        scene.shell(
+            "lb1",
+            &format!("for i in all eth0; do echo {strict} > /proc/sys/net/ipv4/conf/$i/rp_filter; done"),
+        );
+    };
+    let strict =
+        "kernel settings: eth0: rp_filter is 1, and 203.0.113.10 of [vip.web] is in none of its networks";
+    filters(1);
+    finds(&scene, "lb1", &[&outside], strict);
+    filters(2);
+    let (_, found) = doctor(&scene, "lb1", &[&outside]);
+    assert!(!found.iter().any(|one| one.contains("rp_filter")), "{found:#?}");
+
+    let unicast =
+        scene.write("unicast.toml", &text.replacen(own, &format!("transport = \"unicast\"\n{own}"), 1));
+    let (code, found) = doctor(&scene, "lb1", &[&unicast]);
+    assert_eq!((code, found), (Some(0), Vec::new()));
+    for (hook, to) in [("input", "198.51.100.11"), ("output", "198.51.100.12")] {
+        scene.shell(
+            "lb1",
+            &format!("{} meta l4proto 112 drop", rules.replace("hook input", &format!("hook {hook}"))),
+        );
+        finds(
+            &scene,
+            "lb1",
+            &[&unicast],
+            &format!("firewall: eth0: protocol 112 to {to} is dropped on this machine (nftables: inet f i)"),
+        );
+        scene.shell("lb1", "nft delete table inet f");
+    }
+
     let stranger = "vrrp_instance a {\n interface eth0\n virtual_router_id 51\n version 3\n virtual_ipaddress {\n 198.51.100.99\n }\n}\n";
     let running = keepalived::run(&scene, "client", stranger);
     wait::until("keepalived is Active", Duration::from_secs(30), || {

@@ -78,6 +78,40 @@ fn an_advertisement_from_the_nodes_own_address_is_named_and_moves_nothing() {
     });
 }
 
+/// Both forms are taken (Keepalived's is that one), counted, and told once for each who sends them.
+#[test]
+fn checksums_in_the_form_of_rfc_5798_are_counted_and_told_once_for_each_peer() {
+    in_namespace("forged::checksums_in_the_form_of_rfc_5798_are_counted_and_told_once_for_each_peer", || {
+        let (_bridge, lb1, lb2) = pair();
+        let record = Recorder::start(&lb1, Some(&lb2));
+        let socket = raw_socket(255);
+        socket.set_header_included_v4(true).unwrap();
+        let of = |source: [u8; 4]| {
+            let mut message = message(2, 10, 1, &VIP_OCTETS);
+            // RFC 5798 §5.2.8: over a pseudo-header as well.
+            let pseudo = [source, [224, 0, 0, 18], [0, 112, 0, 12]].concat();
+            message[6..8].fill(0);
+            let sum = checksum(&[pseudo, message.clone()].concat());
+            message[6..8].copy_from_slice(&sum.to_be_bytes());
+            in_the_name_of(source, &message)
+        };
+        let sources = [[198, 51, 100, 77], [198, 51, 100, 78]];
+        wait_for("each was heard often", || {
+            for source in sources {
+                send(&socket, &of(source));
+            }
+            (lb2.counter("checksum_rfc5798_received") >= 20).then_some(())
+        });
+        for [.., last] in sources {
+            let line = format!("vip web: 198.51.100.{last} sends checksums in RFC 5798's form");
+            wait_for("the log says it", || lb2.log().contains(&line).then_some(()));
+            assert_eq!(lb2.log().matches(&line).count(), 1, "{}", lb2.log());
+        }
+        assert_eq!([lb1.state(), lb2.state()], ["Active", "Backup"]);
+        assert_eq!(record.count(&REMOVED_1) + record.count(&ADDED_2), 0);
+    });
+}
+
 /// The kernel drops nearly all of them: the speakers see a few hundred of 20,000, and nothing moves.
 #[test]
 fn a_flood_of_wrong_packets_wakes_nobody_and_moves_nothing() {
@@ -233,14 +267,19 @@ pub(super) fn message(priority: u8, centiseconds: u16, count: u8, addresses: &[u
     let [high, low] = centiseconds.to_be_bytes();
     let mut message = vec![0x31, 51, priority, count, high, low, 0, 0];
     message.extend_from_slice(addresses);
-    let words = message.chunks(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(pair[1]));
+    let sum = checksum(&message);
+    message[6..8].copy_from_slice(&sum.to_be_bytes());
+    message
+}
+
+/// RFC 1071, of an even number of bytes.
+fn checksum(bytes: &[u8]) -> u16 {
+    let words = bytes.chunks(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(pair[1]));
     let mut sum: u32 = words.sum();
     while sum > 0xffff {
         sum = (sum & 0xffff) + (sum >> 16);
     }
-    let checksum = !u16::try_from(sum).unwrap();
-    message[6..8].copy_from_slice(&checksum.to_be_bytes());
-    message
+    !u16::try_from(sum).unwrap()
 }
 
 /// Sends to the group with this TTL.

@@ -1,7 +1,8 @@
 //! Do advertisements pass the filters of this machine?
 //!
 //! A multicast packet comes back to the machine that sends it, through the same rules as those of others. With a time to live of 0
-//! it goes nowhere else. Its vrid is 0, which nobody has.
+//! it goes nowhere else. By unicast it goes to the other nodes, and to this one itself: rules that name an interface are not seen then.
+//! Its vrid is 0, which nobody has.
 
 use std::{
     io::{self, Read},
@@ -24,36 +25,83 @@ const GROUP_IPV6: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x12);
 /// A packet comes back at once, or never.
 const LIMIT: Duration = Duration::from_millis(300);
 
+/// What is tried on an interface.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Way {
+    /// To the group and back.
+    Group(Family),
+    /// To this node, as far as this machine can say it to itself: by its loopback interface.
+    In(IpAddr),
+    /// To another node, which takes no notice.
+    Out(IpAddr),
+}
+
 pub(super) fn look(scene: &Scene<'_>, findings: &mut Findings) {
     let mut seen = Vec::new();
     for (_, member, interface, index) in scene.members() {
-        let family = member.family();
-        if member.transport.unicast().is_some() || seen.contains(&(interface, family)) {
-            continue;
-        }
-        seen.push((interface, family));
-        match comes_back(interface, index, family, scene.local) {
-            Ok(true) => {}
-            Ok(false) => {
-                let (group, word) = match family {
-                    Family::Ipv4 => (IpAddr::V4(GROUP_IPV4), "ip"),
-                    Family::Ipv6 => (IpAddr::V6(GROUP_IPV6), "ip6"),
-                };
-                findings.fatal(
-                    CHECK,
-                    format!(
-                        "{interface}: protocol {VRRP_PROTOCOL} to {group} is dropped on this machine{}: each node would take the addresses. \
-                         Let it in and out: nft insert rule inet filter input {word} daddr {group} meta l4proto {VRRP_PROTOCOL} accept (output \
-                         likewise), or {}tables -I INPUT -p {VRRP_PROTOCOL} -j ACCEPT (OUTPUT likewise)",
-                        culprits(),
-                        word
-                    ),
-                );
+        let ways = match member.transport.unicast() {
+            None => vec![Way::Group(member.family())],
+            Some(unicast) => {
+                let out = unicast.peers.iter().map(|peer| Way::Out(*peer));
+                [Way::In(unicast.source)].into_iter().chain(out).collect()
             }
-            Err(error) => findings.note(format!(
-                "whether advertisements pass the filters on {interface} could not be tried: {error}"
-            )),
+        };
+        for way in ways {
+            if seen.contains(&(interface, way)) {
+                continue;
+            }
+            seen.push((interface, way));
+            match way.is_open(interface, index, scene.local) {
+                Ok(true) => {}
+                Ok(false) => findings.fatal(CHECK, way.is_shut(interface)),
+                Err(error) => findings.note(format!(
+                    "whether advertisements pass the filters on {interface} could not be tried: {error}"
+                )),
+            }
         }
+    }
+}
+
+impl Way {
+    fn is_open(self, interface: &str, index: u32, local: &[LocalAddress]) -> io::Result<bool> {
+        match self {
+            Self::Group(family) => comes_back(interface, index, family, local),
+            Self::In(own) => {
+                let (receiver, sender) = (open(own)?, open(own)?);
+                receiver.bind(&scoped(own, index).into())?;
+                Ok(sends(&sender, scoped(own, index))? && arrives(&receiver)?)
+            }
+            Self::Out(peer) => {
+                let sender = open(peer)?;
+                sender.bind_device(Some(interface.as_bytes()))?;
+                match peer {
+                    IpAddr::V4(_) => sender.set_ttl_v4(1)?,
+                    IpAddr::V6(_) => sender.set_unicast_hops_v6(1)?,
+                }
+                sends(&sender, scoped(peer, index))
+            }
+        }
+    }
+
+    fn is_shut(self, interface: &str) -> String {
+        let (to, hook, way, what, also) = match self {
+            Self::Group(Family::Ipv4) => {
+                (IpAddr::V4(GROUP_IPV4), "input", "in and out", "ip daddr 224.0.0.18 ", true)
+            }
+            Self::Group(Family::Ipv6) => {
+                (IpAddr::V6(GROUP_IPV6), "input", "in and out", "ip6 daddr ff02::12 ", true)
+            }
+            Self::In(own) => (own, "input", "in", "", false),
+            Self::Out(peer) => (peer, "output", "out", "", false),
+        };
+        let tables = if to.is_ipv4() { "iptables" } else { "ip6tables" };
+        let chain = hook.to_uppercase();
+        let [nft, ip] = if also { [" (output likewise)", " (OUTPUT likewise)"] } else { [""; 2] };
+        format!(
+            "{interface}: protocol {VRRP_PROTOCOL} to {to} is dropped on this machine{}: each node would take the addresses. Let it {way}: nft \
+             insert rule inet filter {hook} {what}meta l4proto {VRRP_PROTOCOL} accept{nft}, or {tables} -I {chain} -p {VRRP_PROTOCOL} -j ACCEPT{ip}",
+            culprits(),
+        )
     }
 }
 
@@ -88,19 +136,12 @@ fn dropping_chains(ruleset: &str) -> Vec<String> {
 }
 
 fn comes_back(interface: &str, index: u32, family: Family, local: &[LocalAddress]) -> io::Result<bool> {
-    let domain = if family == Family::Ipv4 { Domain::IPV4 } else { Domain::IPV6 };
-    let open = || -> io::Result<Socket> {
-        let socket = Socket::new(domain, Type::RAW, Some(Protocol::from(i32::from(VRRP_PROTOCOL))))?;
+    let group = if family == Family::Ipv4 { GROUP_IPV4.into() } else { GROUP_IPV6.into() };
+    let (receiver, sender) = (open(group)?, open(group)?);
+    for socket in [&receiver, &sender] {
         socket.bind_device(Some(interface.as_bytes()))?;
-        Ok(socket)
-    };
-    let (receiver, sender) = (open()?, open()?);
-    receiver.set_read_timeout(Some(Duration::from_millis(50)))?;
-    let token: [u8; 8] = Instant::now().elapsed().as_nanos().to_be_bytes()[8..].try_into().unwrap_or([0; 8]);
-    let token = token.map(|byte| byte ^ 0x5a);
-    let mut message = vec![0x31, 0, 0, 0, 0, 0, 0, 0];
-    message.extend(token);
-    let group: SocketAddr = match family {
+    }
+    match family {
         Family::Ipv4 => {
             receiver.join_multicast_v4_n(&GROUP_IPV4, &InterfaceIndexOrAddress::Index(index))?;
             let own = local.iter().find(|one| one.interface == interface && one.address.is_ipv4());
@@ -108,25 +149,53 @@ fn comes_back(interface: &str, index: u32, family: Family, local: &[LocalAddress
                 sender.set_multicast_if_v4(&own)?;
             }
             sender.set_multicast_ttl_v4(0)?;
-            (GROUP_IPV4, 0).into()
         }
         Family::Ipv6 => {
             receiver.join_multicast_v6(&GROUP_IPV6, index)?;
             sender.set_multicast_if_v6(index)?;
             sender.set_multicast_hops_v6(0)?;
-            SocketAddrV6::new(GROUP_IPV6, 0, 0, index).into()
         }
-    };
-    match sender.send_to(&message, &group.into()) {
-        Ok(_) => {}
-        // That is how rules at output say it.
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(false),
-        Err(error) => return Err(error),
     }
-    let until = Instant::now() + LIMIT;
+    Ok(sends(&sender, scoped(group, index))? && arrives(&receiver)?)
+}
+
+/// Of the family of `of`.
+fn open(of: IpAddr) -> io::Result<Socket> {
+    let domain = if of.is_ipv4() { Domain::IPV4 } else { Domain::IPV6 };
+    Socket::new(domain, Type::RAW, Some(Protocol::from(i32::from(VRRP_PROTOCOL))))
+}
+
+fn scoped(address: IpAddr, index: u32) -> SocketAddr {
+    match address {
+        IpAddr::V4(address) => (address, 0).into(),
+        IpAddr::V6(address) => SocketAddrV6::new(address, 0, 0, index).into(),
+    }
+}
+
+/// What nobody else sends: its vrid is 0.
+fn message() -> Vec<u8> {
+    let mut message = vec![0x31, 0, 0, 0, 0, 0, 0, 0];
+    message.extend(std::process::id().to_be_bytes());
+    message
+}
+
+/// False: rules at output drop it.
+fn sends(sender: &Socket, to: SocketAddr) -> io::Result<bool> {
+    match sender.send_to(&message(), &to.into()) {
+        Ok(_) => Ok(true),
+        // That is how they say it.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn arrives(receiver: &Socket) -> io::Result<bool> {
+    receiver.set_read_timeout(Some(Duration::from_millis(50)))?;
+    let (until, message) = (Instant::now() + LIMIT, message());
+    let mut receiver = receiver;
     let mut packet = [0; 256];
     while Instant::now() < until {
-        if let Ok(length) = (&receiver).read(&mut packet)
+        if let Ok(length) = receiver.read(&mut packet)
             && packet[..length].ends_with(&message)
         {
             return Ok(true);

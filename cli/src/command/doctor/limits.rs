@@ -23,20 +23,24 @@ pub(super) fn look(scene: &Scene<'_>, findings: &mut Findings) {
         return;
     }
     of_speaker(scene, findings);
-    let runtime = fs::read_to_string("/proc/sys/kernel/sched_rt_runtime_us").unwrap_or_default();
-    if runtime.trim() == "0" {
-        findings.harm(
-            CHECK,
-            "real time is off on this machine (kernel.sched_rt_runtime_us is 0): under load advertisements may be late, and the other node takes \
-             over: sysctl -w kernel.sched_rt_runtime_us=950000",
-        );
-    }
+    of_machine(&fs::read_to_string("/proc/sys/kernel/sched_rt_runtime_us").unwrap_or_default(), findings);
     let asked = Command::new("timedatectl").args(["show", "--property=NTPSynchronized", "--value"]).output();
     if asked.is_ok_and(|output| output.stdout.trim_ascii() == b"no") {
         findings.harm(
             "clock",
             "this machine's clock follows no other one: logs of the two nodes will not fit together, and certificates may seem out of date: \
              timedatectl set-ntp true, or chrony",
+        );
+    }
+}
+
+/// `runtime`: how long real time may have of each second, as the kernel says it; -1 is all.
+fn of_machine(runtime: &str, findings: &mut Findings) {
+    if runtime.trim() == "0" {
+        findings.harm(
+            CHECK,
+            "real time is off on this machine (kernel.sched_rt_runtime_us is 0): under load advertisements may be late, and the other node takes \
+             over: sysctl -w kernel.sched_rt_runtime_us=950000",
         );
     }
 }
@@ -132,6 +136,22 @@ mod tests {
         assert!(!runs_before_others(&stat("0")) && !runs_before_others("") && !runs_before_others("7 (a"));
         assert!(is_in_memory("Name:\tx\nVmLck:\t    9216 kB\n"));
         assert!(!is_in_memory("VmLck:\t       0 kB\n") && !is_in_memory(""));
+    }
+
+    /// The setting is the whole machine's, so no test changes it.
+    #[test]
+    fn real_time_that_is_off_is_found() {
+        let found = |runtime: &str| {
+            let mut findings = Findings::default();
+            of_machine(runtime, &mut findings);
+            findings.found.into_iter().map(|one| one.message).collect::<String>()
+        };
+        assert!(
+            found("0\n").starts_with("real time is off on this machine (kernel.sched_rt_runtime_us is 0)")
+        );
+        for fine in ["950000\n", "-1\n", ""] {
+            assert_eq!(found(fine), "");
+        }
     }
 
     #[test]

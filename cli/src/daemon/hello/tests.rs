@@ -1,6 +1,7 @@
 //! Two sessions over an emulated wire, and what one must refuse.
 
 mod signed;
+mod simulated;
 
 use super::*;
 

@@ -17,6 +17,7 @@ use lb_vrrp::{
 };
 
 use super::{Tracked, Tracker, TrackerConfig, What};
+use crate::daemon::random::Random;
 
 const INTERVAL: Duration = Duration::from_secs(2);
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -26,23 +27,6 @@ const FALL: u32 = 3;
 const HOLD: Duration = Duration::from_secs(6);
 const DELAY: Duration = Duration::from_millis(1);
 const ADDRESS: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(198, 51, 100, 10));
-
-/// splitmix64.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn between(&mut self, low: u64, high: u64) -> u64 {
-        low + self.next() % (high - low)
-    }
-}
 
 fn at(milliseconds: u64) -> Moment {
     Moment::from_nanos(1_000_000_000_000 + milliseconds * 1_000_000)
