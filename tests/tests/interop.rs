@@ -16,6 +16,8 @@ use lb_vrrp::Moment;
 use lbctl::lab::{How, Options, VIP, VIP_IPV6};
 use nix::sys::signal::Signal;
 
+#[path = "interop/changed_over.rs"]
+mod changed_over;
 #[path = "interop/imported.rs"]
 mod imported;
 
