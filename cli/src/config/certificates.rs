@@ -11,6 +11,7 @@ use lb_proxy::{
     file::{self, ReadError},
     tls::{Certificate, CertificateError, Shown},
 };
+use zeroize::Zeroizing;
 
 /// Of a file with certificates or a key, in bytes.
 const LARGEST: u64 = 1 << 20;
@@ -93,6 +94,9 @@ pub(crate) fn read(files: &[TlsFiles], folder: &Path, now: SystemTime) -> Found 
     found
 }
 
+/// What is in a file. There may be a key in it: that is gone from the memory when the certificate is made.
+type Content = Result<Zeroizing<Vec<u8>>, ReadError>;
+
 struct Reader<'a> {
     entry: usize,
     files: &'a TlsFiles,
@@ -118,17 +122,19 @@ impl Reader<'_> {
             }
             Ok(certificates) => match &key {
                 Some((_, Err(_))) => self.key_wrong(&key),
-                Some((file, Ok(secret))) => match Certificate::from_pem(&certificates, Some(secret)) {
-                    Ok(certificate) => self.show(name, certificate),
-                    Err(error) if error.is_of_key() => self.add(true, file, name, error.to_string()),
-                    Err(error) => self.wrong(name, &error.to_string()),
-                },
+                Some((file, Ok(secret))) => {
+                    match Certificate::from_pem(&certificates, Some(secret.as_slice())) {
+                        Ok(certificate) => self.show(name, certificate),
+                        Err(error) if error.is_of_key() => self.add(true, file, name, error.to_string()),
+                        Err(error) => self.wrong(name, &error.to_string()),
+                    }
+                }
                 None => self.read_one(name, &certificates),
             },
         }
     }
 
-    fn key_wrong(&mut self, key: &Option<(&String, Result<Vec<u8>, ReadError>)>) {
+    fn key_wrong(&mut self, key: &Option<(&String, Content)>) {
         if let Some((file, Err(error))) = key {
             let certificate = self.files.certificate.clone();
             self.add(true, file, &certificate, told(error));
@@ -178,7 +184,7 @@ impl Reader<'_> {
         if matches!(outcome, Err(CertificateError::NoKey)) {
             for beside in keys(name) {
                 match self.content(&beside) {
-                    Ok(secret) => outcome = Certificate::from_pem(certificates, Some(&secret)),
+                    Ok(secret) => outcome = Certificate::from_pem(certificates, Some(secret.as_slice())),
                     Err(ReadError::Missing) => continue,
                     Err(error) => return self.add(false, &beside, name, told(&error)),
                 }
@@ -196,9 +202,9 @@ impl Reader<'_> {
         }
     }
 
-    fn content(&mut self, name: &str) -> Result<Vec<u8>, ReadError> {
+    fn content(&mut self, name: &str) -> Content {
         let path = self.folder.join(name);
-        let content = file::read(&path, LARGEST);
+        let content = file::read(&path, LARGEST).map(Zeroizing::new);
         self.found.paths.push(path);
         content
     }

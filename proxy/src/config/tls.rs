@@ -2,6 +2,8 @@
 
 use std::{fmt, sync::Arc};
 
+use zeroize::Zeroizing;
+
 use crate::tls::{Certificates, Clients, PeerName, ServerFiles};
 
 /// How a listener speaks TLS.
@@ -132,15 +134,15 @@ pub enum Sni {
     Nothing,
 }
 
-/// What the keys of tickets follow from. Not shown by `Debug`.
+/// What the keys of tickets follow from. Not shown by `Debug`, and gone from the memory with its last owner.
 #[derive(Clone, Eq, PartialEq)]
-pub struct TicketSecret([u8; 32]);
+pub struct TicketSecret(Zeroizing<[u8; 32]>);
 
 impl TicketSecret {
     /// Of 32 bytes that nobody can guess.
     #[must_use]
     pub fn new(bytes: [u8; 32]) -> Self {
-        Self(bytes)
+        Self(Zeroizing::new(bytes))
     }
 
     pub(crate) fn bytes(&self) -> &[u8; 32] {

@@ -21,6 +21,7 @@ use aws_lc_rs::{
     rand,
 };
 use rustls::server::ProducesTickets;
+use zeroize::Zeroizing;
 
 use crate::config::TicketSecret;
 
@@ -47,9 +48,9 @@ impl SharedTickets {
     }
 
     fn key(&self, epoch: u32) -> Option<LessSafeKey> {
-        let mut key = [0; 32];
-        self.secret.expand(&[PURPOSE, &epoch.to_be_bytes()], HKDF_SHA256).ok()?.fill(&mut key).ok()?;
-        Some(LessSafeKey::new(UnboundKey::new(&AES_256_GCM_SIV, &key).ok()?))
+        let mut key = Zeroizing::new([0; 32]);
+        self.secret.expand(&[PURPOSE, &epoch.to_be_bytes()], HKDF_SHA256).ok()?.fill(&mut *key).ok()?;
+        Some(LessSafeKey::new(UnboundKey::new(&AES_256_GCM_SIV, &*key).ok()?))
     }
 
     fn seal(&self, epoch: u32, state: &[u8]) -> Option<Vec<u8>> {

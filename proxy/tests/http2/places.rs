@@ -97,7 +97,7 @@ async fn stream_that_finds_no_place_in_time_is_answered_503() {
     let (server, _told) = client::telling().await;
     let mut config = client::config(&[server.address]);
     config.maxconn = 4;
-    config.backends[0].timeout.queue = Duration::from_millis(300);
+    config.backends[0].timeout.queue = Duration::from_secs(1);
     let proxy = client::start(config);
     let address = rig::address(&proxy);
     peer::apart(move || {
@@ -121,7 +121,7 @@ async fn stream_that_finds_no_place_in_time_is_answered_503() {
     let refused = &proxy.status().frontends[0].refused[0];
     assert_eq!(refused.count, 2);
     assert!(
-        refused.reason.starts_with("no place for another stream became free within 300 ms (timeout.queue)"),
+        refused.reason.starts_with("no place for another stream became free within 1 s (timeout.queue)"),
         "{refused:?}"
     );
 }
