@@ -168,6 +168,8 @@ impl Node {
         if self.paused.take() == Some(Pause::Machine) {
             let lost = i128::from(now - self.paused_at);
             self.offset -= lost + lost * self.rate_ppm / 1_000_000;
+            // What it had begun it goes on with, and knows of no time between.
+            self.active_since = self.active_since.map(|since| since + (now - self.paused_at));
         }
     }
 
