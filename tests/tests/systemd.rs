@@ -33,7 +33,8 @@ use self::{
     broken::{
         both_that_die_leave_nothing, cable_that_is_pulled_moves_the_address,
         daemon_that_dies_or_hangs_is_replaced, error_that_lasts_is_not_tried_all_the_time,
-        part_that_does_not_move_is_found_by_the_watchdog, restarts, speaker_that_dies_moves_nothing,
+        part_that_does_not_move_is_found_by_the_watchdog, restarts, speaker_runs_before_others,
+        speaker_that_dies_moves_nothing,
     },
     orders::{
         daemon_that_is_stopped_stays_stopped, logs_are_rotated,
@@ -46,15 +47,19 @@ use self::{
 /// The next version; as long as the one that there is.
 const NEXT: &str = "0.9.9";
 
+/// This version.
+const THIS: &str = env!("CARGO_PKG_VERSION");
+
 /// As `systemctl edit` writes it. What follows takes longer than that: a daemon that does not feed its watchdog is found out.
 const PATIENT_FOR: &str = "[Service]\nWatchdogSec=2s\n";
 
-/// Makes the packages of this program, and of one that says it is the next version and is the same otherwise: building it would
-/// take minutes.
+/// Makes the packages of this program, and of one that says wherever it says so that it is the next version: to the package manager,
+/// in the hello, to who asks it, and to the process before. What else a next version may say, and does not yet, is among the
+/// tests of the hello and of the upgrade. Building it would take minutes.
 fn packages(folder: &Path, rpm: bool) {
     let program = PathBuf::from(program::lbctl());
     let _ = build(&program, &folder.join("this"), rpm);
-    let (mut bytes, version) = (fs::read(&program).unwrap(), env!("CARGO_PKG_VERSION").as_bytes());
+    let (mut bytes, version) = (fs::read(&program).unwrap(), THIS.as_bytes());
     assert_eq!(version.len(), NEXT.len());
     let mut at = 0;
     while let Some(found) = bytes[at..].windows(version.len()).position(|bytes| bytes == version) {
@@ -116,6 +121,7 @@ fn package_is_installed_broken_upgraded_and_purged_under_systemd() {
     let holder = pair.holder();
     pair.wait_until_well();
     is_hardened(pair.node(holder));
+    speaker_runs_before_others(pair.node(holder));
     refuses_a_bad_file(pair.node(holder));
     speaker_that_dies_moves_nothing(&pair);
     daemon_that_dies_or_hangs_is_replaced(&pair);
@@ -162,18 +168,31 @@ fn is_hardened(node: &Machine) {
     assert!(limits.split_whitespace().any(|word| word == most.to_string()), "{limits} {most}");
 }
 
+/// Versions as text has them: what dpkg has installed, and what `lbctl status` names.
+#[track_caller]
+fn versions_are(pair: &Pair, expected: [(&str, &str); 2]) {
+    let others = expected.iter().rev();
+    for ((name, own), (other, theirs)) in expected.iter().zip(others) {
+        let node = pair.node(name);
+        assert_eq!(node.said("dpkg-query -W -f '${Version}' lbctl"), format!("{own}-1"));
+        assert_eq!(node.said("lbctl --version"), format!("lbctl {own}"));
+        // What runs, and what it was told by the other one's hello.
+        let beside = if own == theirs { String::new() } else { format!(", {theirs} on {other}") };
+        let first = format!("{name} · lbctl {own}{beside}, up ");
+        wait::until(&first, PATIENCE, || text(&node.run("lbctl status")).starts_with(&first).then_some(()));
+    }
+}
+
 fn package_is_upgraded_node_by_node(pair: &Pair, clients: &Clients) {
-    let version = |name: &str| pair.status(name)["version"].as_str().unwrap_or_default().to_owned();
     let upgrade = |name: &str| {
         let node = pair.node(name);
         let (daemon, before) = (node.property("lbctl", "MainPID"), restarts(node));
         let said = text(&node.run("dpkg -i /root/next.deb"));
-        assert!(said.contains(&format!("lbctl {NEXT} after {}", env!("CARGO_PKG_VERSION"))), "{said}");
+        assert!(said.contains(&format!("lbctl {NEXT} after {THIS}")), "{said}");
         wait::until("systemd knows the new process", PATIENCE, || {
             (node.property("lbctl", "MainPID") != daemon).then_some(())
         });
         assert_eq!(node.property("lbctl", "MainPID"), pair.status(name)["pid"].to_string());
-        assert_eq!(version(name), NEXT);
         pair.wait_until_well();
         // Longer than its watchdog waits.
         (0..4).for_each(|_| clients.wait_for_more());
@@ -182,12 +201,19 @@ fn package_is_upgraded_node_by_node(pair: &Pair, clients: &Clients) {
     };
     let holder = pair.holder();
     let backup = other(holder);
+    versions_are(pair, [(holder, THIS), (backup, THIS)]);
     upgrade(backup);
-    assert_eq!([version(holder), version(backup)], [env!("CARGO_PKG_VERSION"), NEXT]);
+    versions_are(pair, [(holder, THIS), (backup, NEXT)]);
     assert_eq!(pair.holder(), holder);
-    pair.node(holder).said("lbctl switchover");
-    assert_eq!(pair.holder(), backup);
+    // To the next version, back to this one as by somebody who does not like it, and to it again.
+    for (from, to) in [(holder, backup), (backup, holder), (holder, backup)] {
+        pair.node(from).said("lbctl switchover");
+        assert_eq!(pair.holder(), to);
+        clients.wait_for_more();
+        pair.wait_until_well();
+    }
     upgrade(holder);
+    versions_are(pair, [(holder, NEXT), (backup, NEXT)]);
     assert_eq!(pair.holder(), backup);
 
     // Its end is noticed like that of the first one.
@@ -248,7 +274,7 @@ fn rpm_is_installed_upgraded_and_erased_under_systemd() {
     let first = status()["pid"].clone();
 
     let said = rpm("-U /root/next.rpm");
-    assert!(said.contains(&format!("lbctl {NEXT} after {}", env!("CARGO_PKG_VERSION"))), "{said}");
+    assert!(said.contains(&format!("lbctl {NEXT} after {THIS}")), "{said}");
     let now = status();
     assert_eq!(now["version"], NEXT);
     assert_ne!(now["pid"], first);

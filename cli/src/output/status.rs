@@ -75,7 +75,14 @@ fn header(status: &Status, paint: Paint) -> String {
 fn version(status: &Status) -> String {
     let ago = |then| age(status.at.saturating_since(then));
     let upgraded = status.upgraded.map(|then| format!(", upgraded {} ago", ago(then)));
-    format!("lbctl {}, up {}{}", status.version, ago(status.started), upgraded.unwrap_or_default())
+    let heard = status.peers.iter().filter(|peer| !peer.silent);
+    let others = heard.filter_map(|peer| Some((&peer.name, peer.version.as_ref()?)));
+    let others: String = others
+        .filter(|(_, version)| **version != status.version)
+        .map(|(name, version)| format!(", {version} on {name}"))
+        .collect();
+    let (started, upgraded) = (ago(status.started), upgraded.unwrap_or_default());
+    format!("lbctl {}{others}, up {started}{upgraded}", status.version)
 }
 
 fn file(status: &Status) -> String {

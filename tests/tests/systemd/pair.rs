@@ -80,6 +80,17 @@ impl Pair {
         serde_json::from_slice(&output.stdout).unwrap_or_default()
     }
 
+    /// How often the daemons that run have seen their nodes take the address.
+    #[track_caller]
+    pub(super) fn claims(&self) -> usize {
+        let of = |name| {
+            let status = self.status(name);
+            let transitions = status["groups"][0]["transitions"].as_array().expect("it answers").clone();
+            transitions.iter().filter(|transition| transition["to"] == "Active").count()
+        };
+        BALANCERS.into_iter().map(of).sum()
+    }
+
     /// Lines of the nodes since then that say that a process was not run for a second or the like.
     pub(super) fn signs_of_starvation(&self, since: SystemTime) -> Vec<String> {
         let since = since.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();

@@ -2,6 +2,7 @@
 
 mod signed;
 mod simulated;
+mod versions;
 
 use super::*;
 

@@ -23,6 +23,7 @@ fn assert_printed(page: &str, opening: &str, status: &Status) {
 fn pair() -> Status {
     let mut status = healthy();
     status.version = "0.1.0".to_owned();
+    status.peers[0].version = Some(status.version.clone());
     let group = &mut status.groups[0];
     group.vips[0].addresses.truncate(1);
     group.vips[0].installed.truncate(1);

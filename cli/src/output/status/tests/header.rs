@@ -30,3 +30,17 @@ fn process_that_took_the_place_of_another_has_run_as_long_as_that_one_has() {
         "lb1 · lbctl 0.3.0, up 3 d 4 h, upgraded 3 m 10 s ago · file 8f31c2, same on lb2"
     );
 }
+
+#[test]
+fn node_with_another_version_is_named_while_it_is_heard() {
+    let mut status = healthy();
+    status.peers[0].version = Some("0.4.0".to_owned());
+    let screen = render(&status, Paint::Never);
+    let lines: Vec<_> = screen.lines().take(2).collect();
+    assert_eq!(
+        lines,
+        ["lb1 · lbctl 0.3.0, 0.4.0 on lb2, up 3 d 4 h · file 8f31c2, same on lb2", "  no problems"]
+    );
+    status.peers[0].silent = true;
+    assert!(render(&status, Paint::Never).starts_with("lb1 · lbctl 0.3.0, up 3 d 4 h · file"));
+}
