@@ -2,8 +2,15 @@
 //! comes later. Only root can become another user: whoever else runs these tests does so by sudo, which `tests/run` needs
 //! anyway.
 
+#[cfg(target_arch = "x86_64")]
+#[path = "privileges/filtered.rs"]
+mod filtered;
+#[path = "privileges/root.rs"]
+mod root;
+#[path = "privileges/threads.rs"]
+mod threads;
+
 use std::{
-    collections::BTreeSet,
     fs::{self, Permissions},
     io::{BufRead, BufReader, Write},
     net::TcpStream,
@@ -21,15 +28,11 @@ use nix::{
 };
 
 use super::net::{Bridge, Node, in_namespace, wait_for};
-
-const PORTS: u64 = 1 << 10;
-const ADMIN: u64 = 1 << 12;
-const RAW: u64 = 1 << 13;
-const NICE: u64 = 1 << 23;
-const LOCK: u64 = 1 << 14;
+use threads::{ADMIN, LOCK, NICE, PORTS, RAW, Thread, Who, assert_least_privilege};
 
 /// Who runs the daemon.
 const USER: &str = "nobody";
+const OTHER: Who = Who { user: USER, daemon: PORTS };
 
 /// A test that needs root in the first user namespace.
 pub(crate) fn as_root(name: &str, test: impl FnOnce()) {
@@ -106,95 +109,6 @@ fn give(path: &Path) {
     chown(path, Some(user.uid.as_raw()), Some(user.gid.as_raw())).unwrap();
 }
 
-/// What /proc says of one thread.
-#[derive(Clone, Debug)]
-struct Thread {
-    name: String,
-    status: String,
-}
-
-impl Thread {
-    fn all(of: Pid) -> Vec<Self> {
-        let tasks = fs::read_dir(format!("/proc/{of}/task")).unwrap().flatten();
-        let read = |path: PathBuf| fs::read_to_string(path.join("status")).ok();
-        let named = |status: String| Some(Self { name: value(&status, "Name")?.to_owned(), status });
-        // One that has ended meanwhile says nothing.
-        tasks.filter_map(|task| read(task.path()).and_then(named)).collect()
-    }
-
-    #[track_caller]
-    fn value(&self, key: &str) -> &str {
-        value(&self.status, key).unwrap_or_else(|| panic!("no {key}: {}", self.status))
-    }
-
-    #[track_caller]
-    fn sets(&self) -> [u64; 5] {
-        ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"]
-            .map(|key| u64::from_str_radix(self.value(key), 16).unwrap())
-    }
-
-    /// What holds for every thread of both processes.
-    #[track_caller]
-    fn is_confined(&self) {
-        let user = User::from_name(USER).unwrap().unwrap();
-        let ids = |id: u32| vec![id.to_string(); 4].join("\t");
-        assert_eq!(self.value("Uid"), ids(user.uid.as_raw()), "{}", self.name);
-        assert_eq!(self.value("Gid"), ids(user.gid.as_raw()), "{}", self.name);
-        let groups: Vec<_> = self.value("Groups").split_whitespace().collect();
-        assert_eq!(groups, [user.gid.as_raw().to_string()], "{}: root's are gone", self.name);
-        assert_eq!(self.value("NoNewPrivs"), "1", "{}", self.name);
-        assert_eq!(self.value("Seccomp"), "2", "{}: a filter", self.name);
-    }
-}
-
-fn value<'a>(status: &'a str, key: &str) -> Option<&'a str> {
-    status.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':')).map(str::trim)
-}
-
-/// Every thread of the daemon and of its speaker has what docs/operations.md says, whoever has started it.
-#[track_caller]
-fn assert_least_privilege(daemon: Pid, speaker: Pid) {
-    // Root raises the limit of locked memory where it may (CAP_SYS_RESOURCE); then nobody needs more than the limit.
-    let limits = fs::read_to_string(format!("/proc/{speaker}/limits")).unwrap();
-    let locked = limits.lines().find(|line| line.starts_with("Max locked memory")).unwrap();
-    let lock = if locked.contains("unlimited") { 0 } else { LOCK };
-    let bound = PORTS | ADMIN | RAW | NICE | lock;
-    let threads = Thread::all(daemon);
-    let names: BTreeSet<_> = threads.iter().map(|thread| &*thread.name).collect();
-    for name in ["lbctl", "launcher", "guard", "log", "lbctl-worker-0", "alive"] {
-        assert!(names.contains(name), "{names:?}");
-    }
-    for thread in &threads {
-        thread.is_confined();
-        let [inheritable, permitted, effective, bounding, ambient] = thread.sets();
-        assert_eq!(bounding, bound, "{}", thread.name);
-        if thread.name == "launcher" {
-            assert_eq!((inheritable, permitted, effective), (bound, bound, bound));
-            assert_eq!(thread.value("Seccomp_filters"), "2");
-            // Of what was started last: a speaker or another daemon.
-            assert!([0, bound & !PORTS, bound].contains(&ambient), "{ambient:x}");
-        } else {
-            let has = if thread.name == "guard" { ADMIN } else { PORTS };
-            assert_eq!((permitted, effective), (has, has), "{}", thread.name);
-            assert_eq!((inheritable, ambient), (0, 0), "{}", thread.name);
-            // No more after an upgrade: each one costs a moment at each call.
-            assert_eq!(thread.value("Seccomp_filters"), "3", "{}", thread.name);
-        }
-    }
-    // From its second thread on it has started.
-    let threads = wait_for("a speaker that has started", || {
-        Some(Thread::all(speaker)).filter(|threads| threads.len() > 1)
-    });
-    let lines = |pid: Pid| fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    assert_ne!(value(&lines(speaker), "VmLck"), Some("0 kB"), "its memory is locked");
-    for thread in &threads {
-        thread.is_confined();
-        let sets = thread.sets();
-        let has = ADMIN | RAW | lock;
-        assert_eq!(sets, [0, has, has, bound, 0], "speaker: {}", thread.name);
-    }
-}
-
 /// Kills the speaker and waits for the next one.
 fn replace_speaker(jailed: &Jailed, daemon: Pid) -> Pid {
     let node = &jailed.node;
@@ -218,10 +132,10 @@ fn every_thread_has_what_it_needs_and_no_more() {
     as_root("privileges::every_thread_has_what_it_needs_and_no_more", || {
         let jailed = Jailed::start();
         let daemon = jailed.node.daemon();
-        assert_least_privilege(daemon, jailed.node.speaker());
+        assert_least_privilege(&OTHER, daemon, jailed.node.speaker());
         // A speaker that dies is replaced by one with the same.
         let speaker = replace_speaker(&jailed, daemon);
-        assert_least_privilege(daemon, speaker);
+        assert_least_privilege(&OTHER, daemon, speaker);
         assert!(jailed.node.has_vip());
     });
 }
@@ -265,7 +179,7 @@ fn what_a_reload_brings_works_without_the_rights_of_the_start() {
         jailed.done(&["log", "reopen"]);
         get(UnixStream::connect(&socket).unwrap());
         wait_for("a line in the next file", || fs::read_to_string(&log).ok().filter(|text| !text.is_empty()));
-        assert_least_privilege(node.daemon(), node.speaker());
+        assert_least_privilege(&OTHER, node.daemon(), node.speaker());
     });
 }
 
@@ -301,7 +215,7 @@ fn interfaces_that_come_later_are_used_by_both_processes() {
                 (node.has_vip() && node.state() == "Active").then_some(())
             });
         }
-        assert_least_privilege(node.daemon(), node.speaker());
+        assert_least_privilege(&OTHER, node.daemon(), node.speaker());
     });
 }
 
@@ -314,7 +228,7 @@ fn the_next_process_of_an_upgrade_has_the_same_and_starts_speakers() {
         jailed.done(&["upgrade"]);
         let second = jailed.daemon();
         assert_ne!(second, first);
-        assert_least_privilege(second, speaker);
+        assert_least_privilege(&OTHER, second, speaker);
         // The program that is installed now, and a speaker of it.
         let fresh = jailed.program.with_extension("new");
         fs::copy(env!("CARGO_BIN_EXE_lbctl"), &fresh).unwrap();
@@ -323,8 +237,8 @@ fn the_next_process_of_an_upgrade_has_the_same_and_starts_speakers() {
         let third = jailed.daemon();
         let next = wait_for("a speaker of the new program", || node.speaker_of(third));
         wait_for("it resumes", || (node.state() == "Active").then_some(()));
-        assert_least_privilege(third, next);
-        assert_least_privilege(third, replace_speaker(&jailed, third));
+        assert_least_privilege(&OTHER, third, next);
+        assert_least_privilege(&OTHER, third, replace_speaker(&jailed, third));
         jailed.done(&["stop", "--now"]);
     });
 }
@@ -387,9 +301,9 @@ fn speaker_of_a_program_that_was_replaced_or_removed_is_started_again() {
         let fresh = jailed.program.with_extension("new");
         fs::copy(&jailed.program, &fresh).unwrap();
         fs::rename(&fresh, &jailed.program).unwrap();
-        assert_least_privilege(daemon, replace_speaker(&jailed, daemon));
+        assert_least_privilege(&OTHER, daemon, replace_speaker(&jailed, daemon));
         fs::remove_file(&jailed.program).unwrap();
-        assert_least_privilege(daemon, replace_speaker(&jailed, daemon));
+        assert_least_privilege(&OTHER, daemon, replace_speaker(&jailed, daemon));
     });
 }
 
