@@ -319,3 +319,63 @@ fn node_that_was_told_to_refuse_clients_is_given_nothing_unless_it_is_forced() {
         scene.wait_until_held_by(peer, LONG).unwrap();
     });
 }
+
+/// Changes of a file roll over the nodes, so another one there is no reason to refuse; and whoever moves the address knows of it.
+#[test]
+fn whoever_gives_the_address_to_a_node_with_another_file_is_told() {
+    Scene::unless_starved(&Options::default().configuration(&file()), |scene| {
+        let holder = scene.holder();
+        let peer = other(&holder);
+        scene.wait_until_other_is_ready(&holder);
+        let report = scene.done(&holder, &["switchover", "--dry-run", "--json"]);
+        assert_eq!(report["warnings"], json!([]));
+        scene.write_file(peer, FILE, &format!("{}\n# another one\n", file())).unwrap();
+        scene.done(peer, &["reload", "--json"]);
+        wait::until("the holder knows", LONG, || {
+            let problems = scene.status_of(&holder)["problems"].to_string();
+            problems.contains("the file differs on ").then_some(())
+        });
+        scene.wait_until_other_is_ready(&holder);
+        let warning = format!("{peer} has another file (");
+        for verb in [&["switchover", "--dry-run", "--json"][..], &["switchover", "--json"]] {
+            let report = scene.done(&holder, verb);
+            assert!(report["warnings"][0].as_str().unwrap().starts_with(&warning), "{report}");
+        }
+        scene.wait_until_held_by(peer, LONG).unwrap();
+        scene.wait_until_other_is_ready(peer);
+        let report = scene.done(peer, &["drain", "--json"]);
+        assert!(report["warnings"][0].as_str().unwrap().starts_with(&format!("{holder} has another file (")));
+        scene.wait_until_held_by(&holder, LONG).unwrap();
+        let said = scene.done(peer, &["resume", "--json"]);
+        assert_eq!(said["was"]["what"], "drain");
+    });
+}
+
+/// What both have lost keeps neither from its work: the other one serves no worse.
+#[test]
+fn of_two_nodes_that_are_equally_degraded_one_may_be_given_what_the_other_holds() {
+    Scene::unless_starved(&Options::default().configuration(&file()), |scene| {
+        let holder = scene.holder();
+        let peer = other(&holder);
+        scene.wait_until_other_is_ready(&holder);
+        for node in [peer, &holder] {
+            scene.fail(node, How::Backends).unwrap();
+        }
+        wait::until("both are degraded", LONG, || {
+            let status = scene.status_of(&holder);
+            let nodes = status["groups"][0]["nodes"].as_array()?;
+            nodes.iter().all(|node| node["ready"]["degraded"].is_object()).then_some(())
+        });
+        let report = scene.done(&holder, &["switchover", "--json"]);
+        let warning = format!("{peer} is degraded for group default as this node is: ");
+        assert!(report["warnings"][0].as_str().unwrap().starts_with(&warning), "{report}");
+        scene.wait_until_held_by(peer, LONG).unwrap();
+        // It comes back only because somebody asks: neither is better.
+        scene.done(peer, &["drain", "--json"]);
+        scene.wait_until_held_by(&holder, LONG).unwrap();
+        scene.done(peer, &["resume", "--json"]);
+        for node in [peer, &holder] {
+            scene.heal(node).unwrap();
+        }
+    });
+}

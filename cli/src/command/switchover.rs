@@ -58,6 +58,7 @@ fn sentences(report: &SwitchoverReport) -> String {
         let cut = cut(report.cut, report.unanswered);
         lines.push(format!("after {}, {cut}", took_milliseconds(report.milliseconds)));
     }
+    lines.extend(report.warnings.iter().map(|warning| format!("warning: {warning}")));
     lines.join("\n")
 }
 
@@ -90,6 +91,7 @@ mod tests {
             cut: 0,
             unanswered: 0,
             groups: vec![moved(Some("lb2"), Some(2_100))],
+            warnings: Vec::new(),
         };
         assert_eq!(
             sentences(&report),
@@ -101,6 +103,7 @@ mod tests {
         report.dry_run = true;
         assert_eq!(sentences(&report), "default: nobody is known to be ready; it would be tried");
         report.groups = vec![moved(Some("lb2"), None)];
-        assert_eq!(sentences(&report), "default: lb2 would take it");
+        report.warnings = vec!["lb2 has another file".to_owned()];
+        assert_eq!(sentences(&report), "default: lb2 would take it\nwarning: lb2 has another file");
     }
 }

@@ -36,6 +36,9 @@ pub struct SwitchoverReport {
     pub unanswered: u64,
     /// One for each group that it held.
     pub groups: Vec<Moved>,
+    /// What the operator should know.
+    #[serde(default)]
+    pub warnings: Vec<String>,
 }
 
 /// A group that another node holds now.

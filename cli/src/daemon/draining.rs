@@ -191,8 +191,9 @@ impl Daemon {
     ) {
         match self.may_switch(request) {
             Ok(_) if request.dry_run => self.begin_rehearsal(now, request.clone(), reply),
-            Ok(_) => {
-                let giving = self.giving_away(now, by, request.force, Purpose::Switchover(reply));
+            Ok((_, warnings)) => {
+                let mut giving = self.giving_away(now, by, request.force, Purpose::Switchover(reply));
+                giving.warnings = warnings;
                 self.start_giving(giving, request.now);
             }
             Err(refused) => {
@@ -338,7 +339,7 @@ impl Daemon {
     }
 
     fn end_switchover(&mut self, now: Moment, drain: Drain, groups: Vec<Moved>) {
-        let Drain { by, begun, cut, purpose, .. } = drain;
+        let Drain { by, begun, cut, purpose, warnings, .. } = drain;
         let milliseconds = now.saturating_since(begun).as_millis();
         tracing::info!(by, cut, ?groups, "switchover: another node holds the addresses");
         if let Purpose::Switchover(reply) = purpose {
@@ -349,6 +350,7 @@ impl Daemon {
                 cut,
                 unanswered: self.earlier.unanswered(),
                 groups,
+                warnings,
             }));
         }
         self.end_of_turn(now);

@@ -53,7 +53,7 @@ pub(super) fn find(facts: &Facts<'_>, status: &Status) -> Vec<Problem> {
         problems.extend(strangers(facts, group));
         problems.extend(untrusted(facts, group));
         problems.extend(stolen(facts, group));
-        problems.extend(owners(facts, group, report));
+        problems.extend(owners(facts, status, group, report));
         problems.extend(addresses::unheld(facts, group, report));
         // That this node is drained, or has no speaker, is a problem of its own.
         let is_other = status.drained.is_some() || group.silent_since(facts.at.moment).is_some();
@@ -347,7 +347,12 @@ fn untrusted(facts: &Facts<'_>, group: &Group) -> Option<Problem> {
     })
 }
 
-fn owners(facts: &Facts<'_>, group: &Group, report: &crate::control::Group) -> Option<Problem> {
+fn owners(
+    facts: &Facts<'_>,
+    status: &Status,
+    group: &Group,
+    report: &crate::control::Group,
+) -> Option<Problem> {
     let names = vip_names(report);
     if report.holders.is_empty() {
         // While the first election is on, nobody holding it is no news.
@@ -360,6 +365,7 @@ fn owners(facts: &Facts<'_>, group: &Group, report: &crate::control::Group) -> O
             },
             since: report.since,
             look_at: match report.why.strip_prefix("over: fault: ") {
+                _ if status.drained.is_some() => addresses::kept_from(status, report),
                 Some(fault) => {
                     format!("the election is on. What kept this node out of it is over: {}", sentence(fault))
                 }

@@ -39,7 +39,7 @@ impl Daemon {
     /// Has a node announced this group that will not give it straight back?
     pub(super) fn is_there(&self, moved: &Moved) -> bool {
         let (ready, _) = self.ready_peers(&moved.group);
-        moved.to.as_ref().is_some_and(|to| ready.iter().any(|(name, _)| name == to))
+        moved.to.as_ref().is_some_and(|to| ready.iter().any(|heir| heir.name == *to))
     }
 
     /// Do the other nodes know that this one is not about to leave any more? Else they would refuse to give anything back.

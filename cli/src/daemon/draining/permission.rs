@@ -1,12 +1,47 @@
 //! Whether the addresses may be given away, and who would take them, as far as the hello says.
 
-use lb_vrrp::{PeerKind, State};
+use lb_vrrp::{PeerKind, Readiness, State};
 
 use crate::{
     config::text,
     control::{Moved, Ready, SwitchoverRequest},
-    daemon::{Daemon, orders::Refused, refusing::worse},
+    daemon::{
+        Daemon,
+        hello::{GroupHello, Peer},
+        orders::Refused,
+        refusing::{self, worse},
+    },
 };
+
+/// A node that could hold a group now, as well as this one does.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Heir {
+    pub(super) name: String,
+    pub(super) priority: u8,
+    /// What is the matter with it.
+    worse: Vec<String>,
+    /// Its file, if that is another one.
+    file: Option<String>,
+}
+
+impl Heir {
+    /// What whoever gives the addresses away should know.
+    fn warnings(&self, group: &str, own_file: &str) -> Vec<String> {
+        let name = &self.name;
+        let worse = (!self.worse.is_empty()).then(|| {
+            format!("{name} is degraded for group {group} as this node is: {}", self.worse.join("; "))
+        });
+        let digits = |hash: &str| hash.get(..6).unwrap_or(hash).to_owned();
+        let file = self.file.as_ref().map(|theirs| {
+            format!(
+                "{name} has another file ({} there, {} here), and serves as that says",
+                digits(theirs),
+                digits(own_file)
+            )
+        });
+        worse.into_iter().chain(file).collect()
+    }
+}
 
 impl Daemon {
     fn may_give(&self) -> Result<(), Refused> {
@@ -24,8 +59,11 @@ impl Daemon {
         Ok(())
     }
 
-    /// Who would take what, as far as that is known.
-    pub(super) fn may_switch(&self, request: &SwitchoverRequest) -> Result<Vec<Moved>, Refused> {
+    /// Who would take what, as far as that is known, and what the operator should know.
+    pub(super) fn may_switch(
+        &self,
+        request: &SwitchoverRequest,
+    ) -> Result<(Vec<Moved>, Vec<String>), Refused> {
         self.may_give()?;
         let own = self.identity.name();
         let now = |why: String| Err(Refused::Now(why));
@@ -45,12 +83,13 @@ impl Daemon {
         if held.is_empty() {
             return now(format!("{own} holds no address: a switchover is asked for on the node that does"));
         }
-        let mut moves = Vec::new();
+        let (mut moves, mut warnings) = (Vec::new(), Vec::new());
         for group in held {
             let (ready, why) = self.ready_peers(group);
-            let first = ready.iter().max_by_key(|(_, priority)| *priority).map(|(name, _)| name.clone());
+            let heir = ready.iter().max_by_key(|heir| heir.priority);
+            let first = heir.map(|heir| heir.name.clone());
             match (&request.to, &first) {
-                (Some(to), Some(first)) if to != first && ready.iter().any(|(name, _)| name == to) => {
+                (Some(to), Some(first)) if to != first && ready.iter().any(|heir| heir.name == *to) => {
                     return now(format!(
                         "{first} is ready too, and would take group {group} before {to}: first drain {first}"
                     ));
@@ -63,8 +102,9 @@ impl Daemon {
                 }
                 _ => moves.push(Moved { group: group.to_owned(), to: first, gap_us: None }),
             }
+            warn(&mut warnings, heir.iter().flat_map(|heir| heir.warnings(group, &self.config.hash)));
         }
-        Ok(moves)
+        Ok((moves, warnings))
     }
 
     /// What the operator should know if it may.
@@ -74,7 +114,8 @@ impl Daemon {
         for group in self.groups.iter().filter(|_| self.drained.is_none()) {
             let name = &group.config.name;
             let (ready, why) = self.ready_peers(name);
-            if !ready.is_empty() {
+            if let Some(heir) = ready.iter().max_by_key(|heir| heir.priority) {
+                warn(&mut warnings, heir.warnings(name, &self.config.hash));
                 continue;
             }
             if group.state() == State::Active && !force {
@@ -88,8 +129,8 @@ impl Daemon {
         Ok(warnings)
     }
 
-    /// Nodes that could take a group over now and say so, with their priorities; and why the others can't.
-    pub(super) fn ready_peers(&self, group: &str) -> (Vec<(String, u8)>, String) {
+    /// Nodes that could take a group over now and say so; and why the others can't.
+    pub(super) fn ready_peers(&self, group: &str) -> (Vec<Heir>, String) {
         let own = self.identity.name();
         let session = self.neighbours.as_ref().map(|neighbours| neighbours.session());
         let (mut ready, mut reasons) = (Vec::new(), Vec::new());
@@ -102,27 +143,141 @@ impl Daemon {
                 continue;
             }
             let peer = session.and_then(|session| session.peers().iter().find(|peer| peer.name == *name));
-            reasons.push(match peer.map(|peer| (peer, peer.group(group))) {
-                Some((peer, _)) if peer.has_ended() => format!("{name} is stopped"),
-                Some((_, Some(hello))) => match &hello.ready {
-                    Ready::Yes => match worse(hello, refused) {
-                        Some(why) => format!("{name} would refuse clients: {why}"),
-                        None => {
-                            ready.push((name.clone(), hello.priority));
-                            continue;
-                        }
-                    },
-                    Ready::Degraded { reasons } => format!("{name} is degraded ({})", reasons.join("; ")),
-                    Ready::Starting { .. } => format!("{name} has just started"),
-                    Ready::Leaving { reason } => format!("{name} is leaving ({reason})"),
-                    Ready::Fault { reason } => format!("{name} can't hold it ({reason})"),
+            match peer.map(|peer| (peer, peer.group(group))) {
+                Some((peer, _)) if peer.has_ended() => reasons.push(format!("{name} is stopped")),
+                Some((peer, Some(hello))) => match obstacle(hello, self.degradations(group), refused) {
+                    None => ready.push(self.heir(peer, hello)),
+                    Some(why) => reasons.push(format!("{name} {why}")),
                 },
-                Some((_, None)) | None => format!("{name} is silent"),
-            });
+                Some((_, None)) | None => reasons.push(format!("{name} is silent")),
+            }
         }
         if ready.is_empty() && reasons.is_empty() {
             reasons.push("there is no other node".to_owned());
         }
         (ready, reasons.join(", "))
+    }
+
+    fn heir(&self, peer: &Peer, hello: &GroupHello) -> Heir {
+        let file = peer.last.as_ref().map(|(_, said)| &said.file).filter(|file| **file != self.config.hash);
+        Heir {
+            name: peer.name.clone(),
+            priority: hello.priority,
+            worse: match &hello.ready {
+                Ready::Degraded { reasons } => reasons.clone(),
+                _ => Vec::new(),
+            },
+            file: file.cloned(),
+        }
+    }
+
+    /// Of this node; `None` if nothing is wrong with it.
+    fn degradations(&self, group: &str) -> Option<u8> {
+        let known = self.groups.iter().find(|known| known.config.name == group)?;
+        match known.tracker.readiness() {
+            Readiness::Degraded { reasons } => Some(degradations(reasons.len())),
+            _ => None,
+        }
+    }
+}
+
+/// As many as priorities tell apart.
+fn degradations(number: usize) -> u8 {
+    u8::try_from(number).unwrap_or(u8::MAX).min(8)
+}
+
+/// Why a node that says this should not be given what a node holds with so many degradations, behind its name: it would serve no
+/// worse with as many, and as an equal it would not give the addresses back.
+fn obstacle(hello: &GroupHello, own: Option<u8>, refused: &refusing::Refused) -> Option<String> {
+    let why = match &hello.ready {
+        // It says the first reasons only; the level is all of them.
+        Ready::Degraded { reasons }
+            if own.is_none_or(|own| 9_u8.saturating_sub(hello.priority / 2) > own) =>
+        {
+            let than = if own.is_some() { ", more than this node" } else { "" };
+            format!("is degraded{than} ({})", reasons.join("; "))
+        }
+        Ready::Yes | Ready::Degraded { .. } => {
+            return worse(hello, refused).map(|why| format!("would refuse clients: {why}"));
+        }
+        Ready::Starting { .. } => "has just started".to_owned(),
+        Ready::Leaving { reason } => format!("is leaving ({reason})"),
+        Ready::Fault { reason } => format!("can't hold it ({reason})"),
+    };
+    Some(why)
+}
+
+/// Each once: groups have their nodes in common.
+fn warn(all: &mut Vec<String>, more: impl IntoIterator<Item = String>) {
+    for warning in more {
+        if !all.contains(&warning) {
+            all.push(warning);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(ready: Ready, priority: u8, refuses: Option<&str>) -> GroupHello {
+        GroupHello {
+            name: "default".to_owned(),
+            state: State::Backup,
+            age_ms: 0,
+            why: String::new(),
+            priority,
+            ready,
+            announced_us: None,
+            refuses: refuses.map(str::to_owned),
+            refused: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_node_that_is_no_worse_than_this_one_may_be_given_the_addresses() {
+        let degraded = Ready::Degraded { reasons: vec!["app is down".to_owned()] };
+        let drained = Ready::Fault { reason: "drained by root".to_owned() };
+        let starting = Ready::Starting { reason: String::new() };
+        // One degradation is 16 or 17, two are 14 or 15, eight and more are 2 or 3.
+        for (ready, priority, own, expected) in [
+            (&Ready::Yes, 253, None, None),
+            (&Ready::Yes, 253, Some(2), None),
+            (&degraded, 16, None, Some("is degraded (app is down)")),
+            (&degraded, 17, Some(1), None),
+            (&degraded, 16, Some(2), None),
+            (&degraded, 15, Some(1), Some("is degraded, more than this node (app is down)")),
+            (&degraded, 2, Some(8), None),
+            (&drained, 253, Some(3), Some("can't hold it (drained by root)")),
+            (&starting, 2, Some(8), Some("has just started")),
+        ] {
+            let why = obstacle(&said(ready.clone(), priority, None), own, &refusing::Refused::default());
+            assert_eq!(why.as_deref(), expected, "{ready:?} {priority} and {own:?}");
+        }
+        assert_eq!((degradations(1), degradations(8), degradations(300)), (1, 8, 8));
+        let paused = said(degraded, 17, Some("frontend web is paused by root"));
+        assert_eq!(
+            obstacle(&paused, Some(1), &refusing::Refused::default()).as_deref(),
+            Some("would refuse clients: frontend web is paused by root")
+        );
+    }
+
+    #[test]
+    fn who_gives_the_addresses_away_is_told_of_another_file_and_of_what_is_wrong_there_as_well() {
+        let mut heir = Heir { name: "lb2".to_owned(), priority: 253, worse: Vec::new(), file: None };
+        assert_eq!(heir.warnings("default", "8f31c2aa"), Vec::<String>::new());
+        heir.worse = vec!["app is down".to_owned()];
+        heir.file = Some("77aa01bb".to_owned());
+        let mut all = Vec::new();
+        for group in ["default", "default"] {
+            warn(&mut all, heir.warnings(group, "8f31c2aa"));
+        }
+        assert_eq!(
+            all,
+            [
+                "lb2 is degraded for group default as this node is: app is down",
+                "lb2 has another file (77aa01 there, 8f31c2 here), and serves as that says"
+            ]
+        );
     }
 }

@@ -55,8 +55,8 @@ impl Daemon {
     /// `None`: it waits for a node to say how it is.
     fn rehearse(&self, now: Moment, rehearsal: &Rehearsal) -> Option<Result<SwitchoverReport, Refused>> {
         let Rehearsal { request, begun, .. } = rehearsal;
-        let mut groups = match self.may_switch(request) {
-            Ok(groups) => groups,
+        let (mut groups, warnings) = match self.may_switch(request) {
+            Ok(found) => found,
             Err(refused) => return Some(Err(refused)),
         };
         let late = |moved: &Moved| moved.to.as_deref().and_then(|to| self.unheard(to, *begun, now));
@@ -76,7 +76,15 @@ impl Daemon {
         }
         let milliseconds = u64::try_from(now.saturating_since(*begun).as_millis()).unwrap_or(u64::MAX);
         let node = self.identity.name().to_owned();
-        Some(Ok(SwitchoverReport { node, dry_run: true, milliseconds, cut: 0, unanswered: 0, groups }))
+        Some(Ok(SwitchoverReport {
+            node,
+            dry_run: true,
+            milliseconds,
+            cut: 0,
+            unanswered: 0,
+            groups,
+            warnings,
+        }))
     }
 
     /// How long it is that a node has said hello, if it has not done so since `begun`.

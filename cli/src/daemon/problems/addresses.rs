@@ -1,7 +1,7 @@
-//! Addresses that nobody holds, though somebody holds the vip: the files of the nodes differ in them.
+//! Addresses that nobody holds: the files of the nodes differ in them, or the node that could is drained.
 
 use crate::{
-    control::{Group as Report, Problem},
+    control::{Group as Report, GroupNode, Problem, Status},
     daemon::{
         group::Group,
         report::{Facts, vips},
@@ -30,4 +30,26 @@ pub(super) fn unheld(facts: &Facts<'_>, group: &Group, report: &Report) -> Optio
             facts.path
         ),
     })
+}
+
+/// Of a drained node that knows of nobody who holds the vips of a group.
+pub(super) fn kept_from(status: &Status, report: &Report) -> String {
+    let names = report.vips.iter().map(|vip| vip.name.as_str()).collect::<Vec<_>>().join(", ");
+    let is_in = |node: &&GroupNode| node.state.as_deref().is_some_and(|state| state != "Initialize");
+    let mut others = report.nodes.iter().filter(|node| !node.local);
+    if let Some(other) = others.clone().find(is_in) {
+        return format!("the election is on: {} is in it, and this node is not.", other.name);
+    }
+    let by = status.drained.as_ref().map_or("", |drained| drained.by.as_str());
+    let silent = others.clone().filter(|node| node.state.is_none()).map(|node| node.name.as_str());
+    let silent = silent.collect::<Vec<_>>().join(" and ");
+    let others = match silent.as_str() {
+        "" if others.next().is_none() => "there is no other node".to_owned(),
+        "" => "no other node can".to_owned(),
+        silent => format!("nothing is heard of {silent}"),
+    };
+    format!(
+        "{others}, and this node is drained by {by}: it takes over from nobody. Unless clients are served elsewhere, lbctl resume: this \
+         node takes {names} then."
+    )
 }

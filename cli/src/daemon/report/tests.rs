@@ -50,6 +50,7 @@ struct World {
     speaker_speaks: bool,
     up: Option<Timestamp>,
     earlier: Vec<EarlierProcess>,
+    drained: Option<Ordered>,
     /// Hellos of lb2 so far.
     hellos: u64,
 }
@@ -77,8 +78,8 @@ impl World {
             delays: Vec::new(),
         };
         let nowhere = Vec::new();
-        let (speaker_speaks, up, earlier, hellos) = (true, None, Vec::new(), 0);
-        Self { config, groups, session, proxy, nowhere, speaker_speaks, up, earlier, hellos }
+        let (speaker_speaks, up, earlier, drained, hellos) = (true, None, Vec::new(), None, 0);
+        Self { config, groups, session, proxy, nowhere, speaker_speaks, up, earlier, drained, hellos }
     }
 
     /// The speaker says that this node is in `state` since `since`, and heard lb2 at `heard`.
@@ -157,7 +158,7 @@ impl World {
             config: &self.config,
             path: "/etc/lbctl/lb.toml",
             loaded: instants(0).wall,
-            drained: None,
+            drained: self.drained.clone(),
             giving: None,
             earlier: self.earlier.clone(),
             runner_restarts: 0,
