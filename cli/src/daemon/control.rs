@@ -180,7 +180,7 @@ struct Asked {
 impl Doors {
     fn new(commands: mpsc::Sender<Command>, counters: Arc<Counters>) -> Self {
         let list = |counters| Connections { open: Arc::default(), counters };
-        let statuses = Statuses::start(commands.clone());
+        let statuses = Statuses::start(commands.clone(), Arc::clone(&counters));
         let (_open, open) = watch::channel(());
         Self {
             readers: list(Arc::clone(&counters)),

@@ -16,6 +16,8 @@ pub(in crate::daemon) struct Counters {
     pub(super) timeouts: AtomicU64,
     /// Connections that were closed because there are too many.
     pub(super) crowded_out: AtomicU64,
+    /// Statuses that were not read in time, and taken back since there were too many.
+    pub(super) taken_back: AtomicU64,
 }
 
 impl Counters {
@@ -35,12 +37,13 @@ impl Counters {
         self.all().into_iter().map(|(name, counter)| (name.to_owned(), counter.load(Ordering::Relaxed)))
     }
 
-    fn all(&self) -> [(&'static str, &AtomicU64); 4] {
+    fn all(&self) -> [(&'static str, &AtomicU64); 5] {
         [
             ("control_refused", &self.refused),
             ("control_bad_heads", &self.bad_heads),
             ("control_timeouts", &self.timeouts),
             ("control_crowded_out", &self.crowded_out),
+            ("control_statuses_unread", &self.taken_back),
         ]
     }
 }

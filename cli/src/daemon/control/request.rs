@@ -118,7 +118,7 @@ async fn read(path: &str, commands: &mpsc::Sender<Command>, statuses: &Statuses)
             pid: std::process::id(),
         }),
         "/v1/status" => match statuses.latest().await {
-            Ok(body) => response(StatusCode::OK, "application/json", AnswerBody::Whole(Full::new(body))),
+            Ok(body) => response(StatusCode::OK, "application/json", AnswerBody::Shared(body, 0)),
             Err(why) => refusal(StatusCode::SERVICE_UNAVAILABLE, why.to_owned()),
         },
         "/v1/errors" => ask(commands, Command::Errors).await,

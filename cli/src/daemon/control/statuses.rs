@@ -1,9 +1,9 @@
 //! The status for all who ask: made when somebody asks, but no more often than the daemon's loop can bear, and written as JSON
-//! beside the loop. Who asks gets one that was made after that: nobody sees a time before his own order.
+//! beside the loop. Who asks gets one that was made after that: nobody sees a time before his own order. Those that are sent are
+//! bounded: who does not read his keeps it from nobody, and loses it at last.
 
-use std::time::Duration;
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-use hyper::body::Bytes;
 use tokio::{
     sync::{mpsc, oneshot},
     task::spawn_blocking,
@@ -11,7 +11,8 @@ use tokio::{
 };
 
 use super::{
-    Command,
+    Command, Counters,
+    body::Shared,
     request::{ENDING, LOOP_TIME, STUCK},
 };
 use crate::control::Status;
@@ -26,7 +27,10 @@ const SHARE: u32 = 10;
 const SHORTEST: Duration = Duration::from_millis(20);
 const LONGEST: Duration = Duration::from_secs(1);
 
-type Answer = Result<Bytes, &'static str>;
+/// Bytes of all that are being sent. With thousands of servers one has megabytes, and a hundred may read none of theirs.
+const UNREAD: usize = 16 << 20;
+
+type Answer = Result<Shared, &'static str>;
 
 /// See the module. Clones are the same.
 #[derive(Clone, Debug)]
@@ -34,9 +38,9 @@ pub(super) struct Statuses(mpsc::Sender<oneshot::Sender<Answer>>);
 
 impl Statuses {
     /// Asks the loop until the last clone is gone.
-    pub(super) fn start(commands: mpsc::Sender<Command>) -> Self {
+    pub(super) fn start(commands: mpsc::Sender<Command>, counters: Arc<Counters>) -> Self {
         let (asked, asking) = mpsc::channel(WAITING);
-        tokio::spawn(serve(commands, asking));
+        tokio::spawn(serve(commands, counters, asking));
         Self(asked)
     }
 
@@ -51,8 +55,13 @@ impl Statuses {
     }
 }
 
-async fn serve(commands: mpsc::Sender<Command>, mut asking: mpsc::Receiver<oneshot::Sender<Answer>>) {
+async fn serve(
+    commands: mpsc::Sender<Command>,
+    counters: Arc<Counters>,
+    mut asking: mpsc::Receiver<oneshot::Sender<Answer>>,
+) {
     let mut next = Instant::now();
+    let mut sent = VecDeque::new();
     while let Some(first) = asking.recv().await {
         sleep_until(next).await;
         let mut all = vec![first];
@@ -66,11 +75,29 @@ async fn serve(commands: mpsc::Sender<Command>, mut asking: mpsc::Receiver<onesh
             Ok(status) => write(status).await,
             Err(why) => Err(why),
         };
+        if let Ok(status) = &answer {
+            let taken_back = keep(&mut sent, status);
+            (0..taken_back).for_each(|_| Counters::count(&counters.taken_back));
+        }
         for one in all {
             // Who asked may have gone away.
             let _ = one.send(answer.clone());
         }
     }
+}
+
+/// The latest is sent as well; the oldest are taken back where there are too many. Returns how many.
+fn keep(sent: &mut VecDeque<Shared>, latest: &Shared) -> usize {
+    sent.retain(Shared::is_wanted);
+    sent.push_back(latest.clone());
+    let mut bytes: usize = sent.iter().map(Shared::len).sum();
+    let mut taken_back = 0;
+    while bytes > UNREAD && sent.len() > 1 {
+        let Some(oldest) = sent.pop_front() else { break };
+        bytes -= oldest.len();
+        taken_back += usize::from(oldest.take_back());
+    }
+    taken_back
 }
 
 async fn ask(commands: &mpsc::Sender<Command>) -> Result<Box<Status>, &'static str> {
@@ -83,20 +110,53 @@ async fn ask(commands: &mpsc::Sender<Command>) -> Result<Box<Status>, &'static s
 async fn write(status: Box<Status>) -> Answer {
     let written = spawn_blocking(move || serde_json::to_vec(&*status));
     match written.await {
-        Ok(Ok(bytes)) => Ok(bytes.into()),
+        Ok(Ok(bytes)) => Ok(Shared::new(bytes.into())),
         Ok(Err(_)) | Err(_) => Err("can't write the answer"),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use http_body_util::BodyExt;
+    use hyper::body::Bytes;
+
     use super::*;
-    use crate::control::Timestamp;
+    use crate::{control::Timestamp, daemon::control::body::AnswerBody};
+
+    async fn read(status: Shared) -> Result<Bytes, String> {
+        let all = AnswerBody::Shared(status, 0).collect().await;
+        all.map(|all| all.to_bytes()).map_err(|error| error.to_string())
+    }
+
+    #[tokio::test]
+    async fn what_nobody_reads_is_taken_back_when_there_is_too_much_of_it() {
+        let megabyte = |number: u8| Shared::new(vec![number; 1 << 20].into());
+        let (mut sent, mut unread) = (VecDeque::new(), Vec::new());
+        let mut taken_back = 0;
+        for number in 0..100 {
+            let status = megabyte(number);
+            taken_back += keep(&mut sent, &status);
+            // Many have the same one, and hold it once.
+            unread.extend([status.clone(), status]);
+        }
+        assert_eq!((sent.len(), taken_back), (16, 84));
+        let latest = unread.pop().expect("a hundred");
+        assert_eq!(read(latest).await, Ok(vec![99; 1 << 20].into()));
+        assert_eq!(read(unread.swap_remove(0)).await, Err("it was not read in time".to_owned()));
+        // Those that were read, or given up, hold nothing.
+        unread.clear();
+        assert_eq!(keep(&mut sent, &megabyte(100)), 0);
+        assert_eq!(sent.len(), 1);
+        // One alone may be larger than all together.
+        let large = Shared::new(vec![1; UNREAD + 1].into());
+        assert_eq!(keep(&mut sent, &large), 0);
+        assert_eq!(read(large).await.map(|all| all.len()), Ok(UNREAD + 1));
+    }
 
     #[tokio::test(start_paused = true)]
     async fn however_many_ask_the_loop_makes_few_and_nobody_gets_an_old_one() {
         let (commands, mut asked) = mpsc::channel(16);
-        let statuses = Statuses::start(commands);
+        let statuses = Statuses::start(commands, Arc::default());
         // A loop that takes 50 ms for each, which has its number.
         let (number, made) = tokio::sync::watch::channel(0_u64);
         tokio::spawn(async move {
@@ -117,7 +177,7 @@ mod tests {
                     let mut answers = 0;
                     while answers < 20 {
                         let before = *made.borrow();
-                        let bytes = statuses.latest().await.unwrap();
+                        let bytes = read(statuses.latest().await.unwrap()).await.unwrap();
                         let status: Status = serde_json::from_slice(&bytes).unwrap();
                         assert!(status.connections > before, "made after the question");
                         answers += 1;
