@@ -48,6 +48,7 @@ const CONTENT: &str = "\
 644 root/root /etc/lbctl/lb.toml.example
 644 root/root /etc/logrotate.d/lbctl
 755 root/root /usr/bin/lbctl
+755 root/root /usr/lib/lbctl/control-sockets
 644 root/root /usr/lib/systemd/system/lbctl.service
 644 root/root /usr/lib/sysusers.d/lbctl.conf
 644 root/root /usr/lib/tmpfiles.d/lbctl.conf

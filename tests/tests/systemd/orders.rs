@@ -106,7 +106,21 @@ pub(super) fn logs_are_rotated(pair: &Pair, clients: &Clients) {
     assert_eq!(node.said(&format!("stat -c '%U %a' {log} {rotated}")), "lbctl 640\nlbctl 640");
     node.said("systemctl stop lbctl");
     assert_eq!(rotate(), "");
-    node.said("test -e /var/log/lbctl/access.log.2.gz && systemctl start lbctl");
+    // One with another control socket, as a drop-in may have it.
+    node.said(
+        "test -e /var/log/lbctl/access.log.2.gz && mkdir -p /run/systemd/system/lbctl.service.d && \
+         printf '[Service]\\nExecStart=\\nExecStart=/usr/bin/lbctl run --control /run/lbctl/other.sock /etc/lbctl/lb.toml\\n' \
+         > /run/systemd/system/lbctl.service.d/other.conf && systemctl daemon-reload && systemctl start lbctl",
+    );
+    let listed = node.said("/usr/lib/lbctl/control-sockets");
+    assert_eq!(listed, "/run/lbctl/other.sock");
+    node.said(&format!("echo a line >> {log}"));
+    assert_eq!(rotate(), "");
+    let open = node.said("readlink /proc/$(systemctl show -p MainPID --value lbctl)/fd/* | grep access.log");
+    assert_eq!(open, log, "and not the one that was moved away");
+    node.said(
+        "systemctl stop lbctl; rm -r /run/systemd/system/lbctl.service.d && systemctl daemon-reload && systemctl start lbctl",
+    );
     for node in &pair.nodes {
         fs::write(node.root().join("etc/lbctl/lb.toml"), CONFIGURATION).unwrap();
         node.said("systemctl reload lbctl");
