@@ -79,9 +79,7 @@ impl Body for AnswerBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, TakenBack>>> {
         match self.get_mut() {
-            Self::Whole(body) => {
-                Pin::new(body).poll_frame(context).map(|frame| frame.map(|Ok(frame)| Ok(frame)))
-            }
+            Self::Whole(body) => Pin::new(body).poll_frame(context).map_err(|never| match never {}),
             Self::Shared(body, at) if *at >= body.len() => Poll::Ready(None),
             Self::Shared(body, at) => Poll::Ready(Some(body.piece(*at).map(|piece| {
                 *at += piece.len();
