@@ -53,6 +53,7 @@ mod notify;
 mod options;
 mod orders;
 mod panic;
+pub(crate) mod pausing;
 mod pid_file;
 mod probes;
 mod problems;
@@ -140,6 +141,8 @@ struct Daemon {
     stop: Option<Stop>,
     /// Groups whose exchanges are being reset: how many those were is not known yet.
     resets: usize,
+    /// Orders of signals for all frontends.
+    pausing: pausing::InTurn,
     /// The addresses are being given away; the process stays.
     giving: Option<draining::Drain>,
     /// Who has asked what a switchover would do.

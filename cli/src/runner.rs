@@ -29,7 +29,7 @@ use std::{
 use nix::{
     sys::{
         prctl,
-        signal::{Signal, killpg},
+        signal::{SigSet, Signal, killpg},
         stat::{Mode, umask},
         wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid},
     },
@@ -77,6 +77,8 @@ pub fn main(file: &Path, whose: &Global, worker: Option<impl Fn(OwnedFd) -> Comm
     let _ = prctl::set_name(if worker.is_some() { c"lbctl-starter" } else { c"lbctl-runner" });
     let _ = setsid();
     privileges::enter_plain();
+    // The daemon holds some back, and commands would, too.
+    let _ = SigSet::empty().thread_set_mask();
     // Nor does a daemon of the same user look into its memory, on a kernel without Landlock.
     let _ = prctl::set_dumpable(false);
     umask(Mode::from_bits_truncate(0o022));

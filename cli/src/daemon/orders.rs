@@ -139,28 +139,6 @@ impl Daemon {
             let _ = reply.send(Err(Refused::Missing(format!("there is no frontend `{name}`{hint}"))));
         }
     }
-
-    /// HAProxy's SIGTTOU and SIGTTIN: all frontends.
-    pub(super) fn order_all_frontends(&self, order: FrontendOrder, by: &'static str) {
-        if let Err(Refused::Now(why) | Refused::Missing(why)) = self.no_order_now() {
-            tracing::warn!("{by} is ignored: {why}");
-            return;
-        }
-        let names: Vec<_> =
-            self.config.proxy.frontends.iter().map(|frontend| frontend.name.clone()).collect();
-        let proxy = Arc::clone(&self.proxy);
-        tokio::spawn(async move {
-            for name in names {
-                let outcome = match order {
-                    FrontendOrder::Pause => proxy.pause(&name, by).await,
-                    FrontendOrder::Resume => proxy.resume(&name, by).await,
-                };
-                if let Err(error) = outcome {
-                    tracing::error!(frontend = name, by, "{error}");
-                }
-            }
-        });
-    }
 }
 
 /// What it is for the proxy; `None` for a check.

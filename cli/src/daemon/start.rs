@@ -17,7 +17,7 @@ use super::{
     detach,
     detach::Waiting,
     options::whole,
-    panic,
+    panic, pausing,
     pid_file::PidFile,
     reload::Reloads,
     statistics, supervisor,
@@ -48,6 +48,7 @@ pub fn run(options: &RunOptions) -> Exit {
     }
     let program = Program::find();
     lb_proxy::note_passed_descriptors();
+    pausing::hold_back();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let begun = runtime.and_then(|runtime| {
         let inside = runtime.enter();
@@ -253,6 +254,7 @@ async fn compose(
         drain: None,
         stop: None,
         resets: 0,
+        pausing: pausing::InTurn::default(),
         giving: None,
         rehearsals: Vec::new(),
         drained: None,

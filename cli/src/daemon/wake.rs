@@ -17,6 +17,7 @@ use super::{
     draining::Drained,
     hello::endpoint::Datagram,
     neighbours::Neighbours,
+    pausing::Pausing,
     probes::Looked,
     reload,
     speaker_link::Report,
@@ -75,8 +76,7 @@ pub(super) enum Event {
 pub(super) struct Harmless {
     hangup: Signal,
     user2: Signal,
-    pause: Signal,
-    resume: Signal,
+    pausing: Pausing,
     quit: Signal,
 }
 
@@ -86,8 +86,7 @@ impl Harmless {
         Ok(Self {
             hangup: signal(SignalKind::hangup())?,
             user2: signal(SignalKind::user_defined2())?,
-            pause: signal(SignalKind::from_raw(libc::SIGTTOU))?,
-            resume: signal(SignalKind::from_raw(libc::SIGTTIN))?,
+            pausing: Pausing::await_both()?,
             quit: signal(SignalKind::quit())?,
         })
     }
@@ -102,7 +101,8 @@ pub(super) struct Signals {
 
 impl Signals {
     /// Those that end a process end one that starts at once, until then.
-    pub(super) fn new(harmless: Harmless) -> io::Result<Self> {
+    pub(super) fn new(mut harmless: Harmless) -> io::Result<Self> {
+        harmless.pausing.begin()?;
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
@@ -119,8 +119,7 @@ impl Signals {
             // HAProxy's soft stop: whoever scripted that means an orderly one.
             _ = self.user1.recv() => Event::Signal("SIGUSR1", Patience::Full),
             _ = self.harmless.user2.recv() => Event::ReopenLogs,
-            _ = self.harmless.pause.recv() => Event::Frontends(FrontendOrder::Pause, "SIGTTOU"),
-            _ = self.harmless.resume.recv() => Event::Frontends(FrontendOrder::Resume, "SIGTTIN"),
+            (order, name) = self.harmless.pausing.next() => Event::Frontends(order, name),
             _ = self.harmless.quit.recv() => {
                 // HAProxy frees what its pools have too much of.
                 tracing::info!("SIGQUIT: there is nothing to free; lbctl stop ends lbctl");

@@ -495,6 +495,26 @@ fn haproxys_signals_pause_and_resume_all_frontends() {
     daemon.assert_untouched();
 }
 
+/// As a script does that thinks better of it: no time for the loop between the two.
+#[test]
+fn of_a_pause_and_a_resume_in_quick_succession_the_last_one_counts() {
+    let daemon = Daemon::start("http", web_server(Duration::ZERO));
+    let is_paused = |daemon: &Daemon| {
+        daemon.status_json().is_some_and(|status| !status["frontends"][0]["paused"].is_null())
+    };
+    for _ in 0..30 {
+        daemon.signal(Signal::SIGTTOU);
+        daemon.signal(Signal::SIGTTIN);
+        daemon.wait_until("it goes on", |daemon| get(daemon.frontend).is_some() && !is_paused(daemon));
+    }
+    assert!(get(daemon.frontend).is_some(), "and stays so");
+    daemon.signal(Signal::SIGTTOU);
+    daemon.wait_until("a pause alone counts", is_paused);
+    daemon.signal(Signal::SIGTTIN);
+    daemon.wait_until("and so does a resume", |daemon| get(daemon.frontend).is_some());
+    daemon.assert_untouched();
+}
+
 /// As whoever starts it would pass one: open, listening, with a number that the file names.
 #[test]
 fn a_passed_socket_is_adopted_by_all_workers() {
