@@ -18,9 +18,16 @@ mod files;
 mod filter;
 mod folder;
 mod launcher;
+mod oom;
 mod runner;
 
-use std::{io, os::fd::OwnedFd, path::Path, sync::mpsc::sync_channel, thread};
+use std::{
+    io,
+    os::fd::OwnedFd,
+    path::Path,
+    sync::{Arc, mpsc::sync_channel},
+    thread,
+};
 
 use nix::sys::resource::{Resource, getrlimit, rlim_t, setrlimit};
 use rustix::thread::set_no_new_privs;
@@ -30,6 +37,7 @@ pub use launcher::{Launcher, Purpose};
 
 pub(crate) use account::name_of;
 pub(crate) use capabilities::may_lock_memory;
+pub(crate) use oom::SPEAKERS_SCORE;
 pub(crate) use runner::enter as enter_runner;
 
 use crate::{
@@ -130,6 +138,7 @@ pub fn enter(config: &Config, start: Start<'_>) -> Result<Entered, EnterError> {
     let stays_root = account.as_ref().is_none_or(Account::is_root) && nix::unistd::geteuid().is_root();
     let plan = Plan::new(capabilities::permitted()?, !config.groups.is_empty(), stays_root);
     let runner = runner::start(config, start)?;
+    let score = oom::Score::find(start.takes_over).filter(|_| !config.groups.is_empty()).map(Arc::new);
     capabilities::bound(plan.launcher())?;
     if let Some(account) = &account {
         folder::give(config, start, account)?;
@@ -146,8 +155,12 @@ pub fn enter(config: &Config, start: Start<'_>) -> Result<Entered, EnterError> {
         remarks.extend(files::confine(config, start));
         remarks.extend(calls::forbid().err().map(unfiltered));
     }
-    let launcher = Launcher::start(plan)?;
+    let launcher = Launcher::start(plan, score.clone())?;
     capabilities::restrict(plan.daemon)?;
+    if let Some(Err(error)) = score.map(|score| score.raise()) {
+        remarks
+            .push(format!("where memory is short the kernel may end the speaker before the daemon: {error}"));
+    }
     if !start.is_unconfined {
         // After the last one of these, which it refuses.
         remarks.extend(calls::forbid_programs().err().map(unfiltered));

@@ -162,6 +162,10 @@ fn is_hardened(node: &Machine) {
     // A container may not be allowed to carry it out.
     assert_eq!(node.property("lbctl", "OOMScoreAdjust"), "-900");
     assert_eq!(node.property("lbctl", "OOMPolicy"), "continue");
+    let score =
+        |process: &str| node.said(&format!("cat /proc/{process}/oom_score_adj")).parse::<i32>().unwrap();
+    let speaker = node.said("pgrep -x lbctl-speaker");
+    assert_eq!(score(&daemon), score(&speaker) + 100, "memory that is short costs the daemon");
     // As many as the machine lets anybody have.
     let most = node.said("ulimit -Hn").parse::<u64>().unwrap().min(131_072);
     let limits = node.said(&format!("grep 'open files' /proc/{daemon}/limits"));

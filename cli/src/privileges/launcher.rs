@@ -2,13 +2,19 @@
 
 use std::{
     fmt, io,
-    sync::mpsc::{Receiver, Sender, channel, sync_channel},
+    sync::{
+        Arc,
+        mpsc::{Receiver, Sender, channel, sync_channel},
+    },
     thread,
 };
 
 use rustix::thread::CapabilitySet;
 
-use super::capabilities::{self, Plan};
+use super::{
+    capabilities::{self, Plan},
+    oom::Score,
+};
 
 /// Its calls are short.
 const STACK: usize = 256 << 10;
@@ -28,23 +34,30 @@ type Work = Box<dyn FnOnce() + Send>;
 
 /// Starts programs. Clones are the same; the default is for a process that has not given anything away: the calling thread.
 #[derive(Clone, Default)]
-pub struct Launcher(Option<Sender<(Purpose, Work)>>);
+pub struct Launcher(Option<Thread>);
+
+#[derive(Clone)]
+struct Thread {
+    orders: Sender<(Purpose, Work)>,
+    score: Option<Arc<Score>>,
+}
 
 impl Launcher {
     /// Starts the thread. It is to be called while the thread that calls still has what `plan` gives.
-    pub(super) fn start(plan: Plan) -> io::Result<Self> {
+    pub(super) fn start(plan: Plan, score: Option<Arc<Score>>) -> io::Result<Self> {
         let (sender, orders) = channel();
+        let known = score.clone();
         let (ready, is_ready) = sync_channel(1);
         thread::Builder::new().name("launcher".to_owned()).stack_size(STACK).spawn(move || {
             let restricted = capabilities::restrict_launcher(plan.launcher());
             let failed = restricted.is_err();
             let _ = ready.send(restricted);
             if !failed {
-                work(plan, &orders);
+                work(plan, known.as_deref(), &orders);
             }
         })?;
         is_ready.recv().map_err(io::Error::other)??;
-        Ok(Self(Some(sender)))
+        Ok(Self(Some(Thread { orders: sender, score })))
     }
 
     /// What `start` returns, called where programs may be started.
@@ -56,7 +69,7 @@ impl Launcher {
         purpose: Purpose,
         start: impl FnOnce() -> T + Send + 'static,
     ) -> io::Result<T> {
-        let Some(orders) = &self.0 else { return Ok(start()) };
+        let Some(Thread { orders, .. }) = &self.0 else { return Ok(start()) };
         let (done, outcome) = sync_channel(1);
         let work: Work = Box::new(move || {
             // Who waits for it is there until it comes.
@@ -67,13 +80,20 @@ impl Launcher {
     }
 }
 
+impl Launcher {
+    /// What a speaker's oom_score_adj is, where the daemon has another one.
+    pub(crate) fn speakers_score(&self) -> Option<i32> {
+        self.0.as_ref()?.score.as_ref().map(|score| score.speakers())
+    }
+}
+
 impl fmt::Debug for Launcher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if self.0.is_some() { "Launcher(thread)" } else { "Launcher(here)" })
     }
 }
 
-fn work(plan: Plan, orders: &Receiver<(Purpose, Work)>) {
+fn work(plan: Plan, score: Option<&Score>, orders: &Receiver<(Purpose, Work)>) {
     while let Ok((purpose, work)) = orders.recv() {
         let given = match purpose {
             Purpose::Speaker => plan.speaker,
@@ -82,7 +102,10 @@ fn work(plan: Plan, orders: &Receiver<(Purpose, Work)>) {
         };
         // Work that is dropped is an error for who waits.
         if capabilities::pass_on(given).is_ok() {
-            work();
+            match (score, purpose) {
+                (Some(score), Purpose::Speaker) => score.lowered(work),
+                _ => work(),
+            }
         }
     }
 }
@@ -110,7 +133,7 @@ mod tests {
         let given = thread::spawn(|| {
             let plan = Plan::new(capabilities::permitted().unwrap(), true, false);
             capabilities::bound(plan.launcher()).unwrap();
-            let launcher = Launcher::start(plan).unwrap();
+            let launcher = Launcher::start(plan, None).unwrap();
             capabilities::restrict(CapabilitySet::empty()).unwrap();
             let own = effective(&fs::read_to_string("/proc/thread-self/status").unwrap());
             assert_eq!(own, 0);
@@ -131,7 +154,7 @@ mod tests {
     fn what_needs_its_capabilities_is_done_for_whoever_asks() {
         let outcome = thread::spawn(|| {
             let plan = Plan::new(capabilities::permitted().unwrap(), true, false);
-            let launcher = Launcher::start(plan).unwrap();
+            let launcher = Launcher::start(plan, None).unwrap();
             capabilities::restrict(CapabilitySet::empty()).unwrap();
             let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
             let dropped = launcher.run(Purpose::Here, move || lb_proxy::drop_newcomers(listener.into()));

@@ -1,4 +1,4 @@
-//! The speaker runs before others, and what keeps the daemon busy does not make it late.
+//! The speaker runs before others and is ended after them, and what keeps the daemon busy does not make it late.
 
 use std::{
     io::{Read, Write},
@@ -12,7 +12,11 @@ use std::{
 use nix::{sys::signal::Signal, unistd::Pid};
 use socket2::{Domain, InterfaceIndexOrAddress, Protocol, Socket, Type};
 
-use super::{ADDED_2, Bridge, Node, REMOVED_1, Recorder, VIP, forged, in_namespace, started, wait_for};
+use super::{
+    ADDED_2, Bridge, Node, REMOVED_1, Recorder, VIP, forged, in_namespace,
+    privileges::{Jailed, as_root},
+    started, wait_for,
+};
 
 /// SCHED_RR in sched(7), as `/proc/PID/stat` has it.
 const ROUND_ROBIN: &str = "2";
@@ -167,4 +171,41 @@ fn without_a_right_to_real_time_it_says_so_once_and_speaks() {
         });
         assert_eq!(lb1.log().matches(" INFO no real-time priority").count(), 1, "{}", lb1.log());
     });
+}
+
+/// The higher it is the earlier.
+fn score(process: Pid) -> i32 {
+    let text = std::fs::read_to_string(format!("/proc/{process}/oom_score_adj")).unwrap();
+    text.trim().parse().unwrap()
+}
+
+#[test]
+fn the_daemon_goes_before_its_speaker_also_before_another_one_and_after_an_upgrade() {
+    as_root(
+        "realtime::the_daemon_goes_before_its_speaker_also_before_another_one_and_after_an_upgrade",
+        || {
+            let own = score(Pid::this());
+            let mut jailed = Jailed::start();
+            let scores = |daemon, speaker| (score(daemon), score(speaker));
+            // Kills the speaker; the one that this daemon starts.
+            let another = |jailed: &Jailed, before: Pid| {
+                jailed.node.signal(before, Signal::SIGKILL);
+                let speaker_now = || jailed.node.speaker_of(jailed.daemon()).filter(|now| *now != before);
+                let speaker = wait_for("another speaker", speaker_now);
+                wait_for("it holds the address", || jailed.node.has_vip().then_some(()));
+                speaker
+            };
+            let first = jailed.node.speaker();
+            assert_eq!(scores(jailed.daemon(), first), (own + 100, own));
+            let second = another(&jailed, first);
+            assert_eq!(scores(jailed.daemon(), second), (own + 100, own));
+            jailed.done(&["upgrade"]);
+            assert_eq!(scores(jailed.daemon(), second), (own + 100, own), "it is passed on");
+            let third = another(&jailed, second);
+            assert_eq!(scores(jailed.daemon(), third), (own + 100, own));
+            let daemon = jailed.daemon();
+            jailed.node.signal(daemon, Signal::SIGKILL);
+            jailed.node.wait();
+        },
+    );
 }

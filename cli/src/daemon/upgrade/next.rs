@@ -24,9 +24,10 @@ use super::{
 use crate::{
     config::{self, Config, self_signed},
     control::Change,
+    daemon::pausing::let_through,
     daemon::{reload::between, speaker_link::Ends},
     packets,
-    privileges::{CONFINED, Launcher, Purpose},
+    privileges::{CONFINED, Launcher, Purpose, SPEAKERS_SCORE},
     service,
 };
 
@@ -128,10 +129,13 @@ impl Next {
         let (ours, theirs) = packets::pair()?;
         let mut command = Command::new(&orders.program);
         command.args(&orders.arguments).env(CONFINED, "1").stdin(Stdio::from(theirs));
+        if let Some(score) = orders.launcher.speakers_score() {
+            command.env(SPEAKERS_SCORE, score.to_string());
+        }
         if orders.repeats_stderr {
             command.stderr(Stdio::piped());
         }
-        let mut process = orders.launcher.run(Purpose::Daemon, move || command.spawn())??;
+        let mut process = orders.launcher.run(Purpose::Daemon, move || let_through(|| command.spawn()))??;
         let stderr = process.stderr.take();
         let mut next = Self {
             process: Some(process),
