@@ -167,6 +167,9 @@ fn with_20_000_descriptors_used_up_clients_are_served_others_wait_and_come_in_la
         || status(&lb)["connections"] == 0 && open(lb.id()) < before + 100,
     );
     assert!(get(frontend, "/").starts_with("HTTP/1.1 200 "), "{}", lb.log());
-    let problems = status(&lb)["problems"].to_string();
-    assert!(!problems.contains("is full"), "{problems}");
+    wait_until(
+        "it says no more that it is full",
+        || lb.screen(),
+        || !status(&lb)["problems"].to_string().contains("is full"),
+    );
 }

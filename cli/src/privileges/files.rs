@@ -44,8 +44,6 @@ const SOCKETS: &str = "/run";
 struct Reach {
     read: BTreeSet<PathBuf>,
     write: BTreeSet<PathBuf>,
-    /// Where processes change what is theirs.
-    processes: Option<&'static str>,
     sockets: BTreeSet<PathBuf>,
     programs: BTreeSet<PathBuf>,
 }
@@ -67,8 +65,6 @@ impl Reach {
         for file in config.log_files().chain([start.control]).chain(start.pid_file) {
             reach.write.extend(folders_of(file));
         }
-        // Of root's there is much that is not of processes.
-        reach.processes = (!is_root).then_some("/proc");
         if !is_root {
             reach.sockets.insert(PathBuf::from(SOCKETS));
         }
@@ -135,7 +131,6 @@ fn restrict(reach: &Reach, scope: BitFlags<Scope>) -> Result<RestrictionStatus, 
         .create()?
         .add_rules(path_beneath_rules(&reach.read, look))?
         .add_rules(path_beneath_rules(DEVICES, look | AccessFs::WriteFile))?
-        .add_rules(path_beneath_rules(reach.processes, look | AccessFs::WriteFile))?
         .add_rules(path_beneath_rules(&reach.write, change))?
         .add_rules(path_beneath_rules(
             &reach.sockets,

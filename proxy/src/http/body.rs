@@ -158,6 +158,25 @@ pub struct Step {
     pub done: bool,
 }
 
+impl Step {
+    /// Takes the trailer lines out whose names `is_barred` says; `bytes` are those that were decoded.
+    pub(crate) fn drop_trailers(&mut self, bytes: &mut [u8], is_barred: impl Fn(&[u8]) -> bool) {
+        let lines = &mut bytes[self.payload..][..self.trailers];
+        let (mut from, mut kept) = (0, 0);
+        while let Some(end) = memchr::memchr(b'\n', &lines[from..]) {
+            let line = from..from + end + 1;
+            let name = lines[line.clone()].split(|&byte| byte == b':').next().unwrap_or_default();
+            from = line.end;
+            if !is_barred(name) {
+                let length = line.len();
+                lines.copy_within(line, kept);
+                kept += length;
+            }
+        }
+        self.trailers = kept;
+    }
+}
+
 impl Decoder {
     /// For content framed so; `trailers` says if they are kept.
     pub fn new(framing: Framing, trailers: bool) -> Self {

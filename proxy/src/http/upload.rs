@@ -52,12 +52,14 @@ impl<S: Stream> Upload<'_, '_, S> {
     async fn send(&mut self) -> Result<(), Termination> {
         loop {
             if let Some(inbox) = &mut self.inbound.inbox {
-                let step = self.decoder.decode(inbox.filled_mut()).map_err(|error| {
+                let mut step = self.decoder.decode(inbox.filled_mut()).map_err(|error| {
                     let (bytes, at) = self.decoder.fault(inbox.filled());
                     let (kind, reason) = (InvalidKind::RequestContent, error.to_string());
                     self.inbound.connection.keep_invalid(kind, Some(self.upstream), bytes, at, reason);
                     Termination::BadRequest
                 })?;
+                let rules = &self.inbound.connection.worker().node().rules;
+                step.drop_trailers(inbox.filled_mut(), |name| rules.bars_trailer(name));
                 self.in_hand.set(step.consumed);
                 let frame = self.encoder.frame(&step);
                 let mut pieces = frame.pieces(b"", inbox.filled(), &step);

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     auth::{Gate, Question},
     config::{BackendId, Config, Frontend, HeaderNames, Statistics},
-    http::{head::Malformed, message::Message},
+    http::{head::Malformed, headers::is_protected, message::Message},
     sample::{Facts, Scope, VariableId, VariableName, Variables, Wanted},
     table::Tables,
 };
@@ -43,6 +43,7 @@ pub(crate) struct Programs {
     /// By frontend: some rule that a request may meet wants to know who sent it.
     asks_who: Box<[bool]>,
     used_fields: UsedFields,
+    not_in_trailers: UsedFields,
     /// What rules on responses look at and write, by frontend and by backend.
     frontend_response_fields: Box<[UsedFields]>,
     backend_response_fields: Box<[UsedFields]>,
@@ -217,6 +218,7 @@ impl Programs {
                 .collect(),
             asks_who: config.frontends.iter().map(asks_who).collect(),
             used_fields: UsedFields::new(&config.frontends, &config.backends),
+            not_in_trailers: UsedFields::not_in_trailers(&config.frontends, &config.backends),
             frontend_response_fields: config
                 .frontends
                 .iter()
@@ -235,6 +237,12 @@ impl Programs {
     /// What a client can't have dropped from its requests.
     pub(crate) fn used_fields(&self) -> &UsedFields {
         &self.used_fields
+    }
+
+    /// May a request not have a trailer called `name`? Rules looked at the head, and would be got round; and a client would say
+    /// who it is where only proxies do.
+    pub(crate) fn bars_trailer(&self, name: &[u8]) -> bool {
+        is_protected(name) || self.not_in_trailers.has(name)
     }
 
     /// Does a rule on responses of `backend` that go out by `frontend` look at the field called `name`, or write it?

@@ -38,6 +38,8 @@ pub(crate) struct IdleConnections {
 #[derive(Debug)]
 struct OfBackend {
     bounds: Bounds,
+    /// By server: the most of those that anybody may use, whatever was missed.
+    most: Box<[usize]>,
     /// By server: the most that are clients' own.
     most_own: Box<[usize]>,
     /// By server; the generations that have it at the same place share it.
@@ -236,6 +238,7 @@ impl IdleConnections {
     ) -> Self {
         let backend = |(index, backend): (usize, &Backend)| OfBackend {
             bounds: Bounds::new(&backend.options.pool),
+            most: backend.servers.iter().map(|server| most(server, config.threads.get())).collect(),
             most_own: backend.servers.iter().map(most_own).collect(),
             servers: (0..backend.servers.len()).map(|at| server(BackendId(index), at)).collect(),
         };
@@ -348,15 +351,17 @@ impl IdleConnections {
     /// Keeps a connection, at the price of the server's oldest one if there are too many. One that is too old or has
     /// served enough is closed.
     pub(crate) fn put(&self, backend: BackendId, server: usize, now: u64, link: Link) {
-        let OfBackend { bounds, servers, .. } = &self.backends[backend.0];
+        let OfBackend { bounds, most, servers, .. } = &self.backends[backend.0];
         if !bounds.allow(&link, now) || !self.is_current(backend, server, &link) {
             return;
         }
         let OfServer { connections, room, .. } = &*servers[server];
         let mut connections = connections.borrow_mut();
-        if connections.len() >= room.most() || (self.count.get() >= KEPT && !connections.is_empty()) {
+        if connections.len() >= room.most().min(most[server]) {
             connections.pop_front();
             room.close_one();
+        } else if self.count.get() >= KEPT && !connections.is_empty() {
+            connections.pop_front();
         } else if self.count.get() >= KEPT {
             return;
         } else {
@@ -376,7 +381,7 @@ impl IdleConnections {
         patience: Duration,
         link: Link,
     ) -> Option<OwnPlace> {
-        let OfBackend { bounds, most_own, servers } = &self.backends[backend.0];
+        let OfBackend { bounds, most_own, servers, .. } = &self.backends[backend.0];
         if !(link.private || bounds.allow(&link, now)) || !self.is_current(backend, server, &link) {
             return None;
         }
@@ -435,7 +440,13 @@ impl IdleConnections {
     }
 }
 
-/// Idle they hold no slot of their server, which still has to bear them.
+/// Idle they hold no slot of their server, which still has to bear them: those of all workers together.
+fn most(server: &Server, workers: usize) -> usize {
+    let maxconn = server.maxconn.and_then(|maxconn| usize::try_from(maxconn).ok());
+    maxconn.map_or(KEPT, |maxconn| (maxconn / workers).max(KEPT_PER_SERVER))
+}
+
+/// The same.
 fn most_own(server: &Server) -> usize {
     let maxconn = server.maxconn.and_then(|maxconn| usize::try_from(maxconn).ok());
     maxconn.map_or(KEPT_PER_SERVER, |maxconn| maxconn.clamp(1, KEPT_PER_SERVER))

@@ -1,5 +1,6 @@
 //! Trailers of requests on their way to servers that speak HTTP/2 (RFC 9113 §8.1).
 
+use lb_proxy::rules::{Action, Condition, Rule, ValuePattern};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::{
@@ -89,6 +90,48 @@ async fn trailers_of_http_2_reach_a_server() {
     assert_eq!(told.recv().await.unwrap(), (b"abc".to_vec(), fields(&[("x-sum", "1"), ("x-empty", "")])));
     // HTTP/1.1, which all goes through, has no place for them behind a Content-Length.
     assert_eq!(told.recv().await.unwrap(), (b"abc".to_vec(), vec![]));
+}
+
+/// A server may take trailers for fields of the head: those are not passed on that rules or lbctl itself would have removed there.
+#[tokio::test]
+async fn trailers_do_not_get_round_the_rules_of_requests() {
+    let (server, mut told) = telling().await;
+    let mut config = server::config(&[&server]);
+    config.frontends[0].rules = vec![
+        Rule { when: Condition::ALWAYS, then: vec![Action::DeleteHeader("Who".into())] },
+        Rule {
+            when: Condition::Header("Internal".into(), vec![ValuePattern::Present]),
+            then: vec![Action::Deny(403)],
+        },
+    ];
+    config.backends[0].options.server_name_header = Some("Server-Name".into());
+    let proxy = client::start(config);
+    let mut client = rig::connect(&proxy).await;
+    let barred = "Who: admin\r\nX-Forwarded-For: 192.0.2.1\r\nX-Real-IP: 192.0.2.1\r\nX-Sum: 1\r\ninternal: 1\r\nSERVER-name: a\r\n";
+    for (content, more) in [("3\r\nabc\r\n", ""), ("", "X-Last: 2\r\n")] {
+        let request = format!(
+            "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{content}0\r\n{barred}{more}\r\n"
+        );
+        ask(&mut client, &request).await;
+        assert!(response(&mut client).await.contains("ok"));
+    }
+    assert_eq!(told.recv().await.unwrap(), (b"abc".to_vec(), fields(&[("x-sum", "1")])));
+    assert_eq!(told.recv().await.unwrap(), (vec![], fields(&[("x-sum", "1"), ("x-last", "2")])));
+    let address = rig::address(&proxy);
+    peer::apart(move || {
+        let mut client = Client::begun(address);
+        client.send(&request(1, 0, "POST", "/", &[]));
+        let trailers = [field("who", "admin"), field("x-client", "a"), field("x-sum", "3")].concat();
+        client.send(&frame(HEADERS, END_STREAM | END_HEADERS, 1, &trailers));
+        assert_eq!(client.answer(1).content, b"ok");
+        // More than a server would get is not kept until it is there.
+        client.send(&request(3, 0, "POST", "/", &[]));
+        let long = [field("x-a", &"a".repeat(5000)), field("x-b", &"b".repeat(5000))].concat();
+        client.send(&frame(HEADERS, END_STREAM | END_HEADERS, 3, &long));
+        assert_eq!(client.answer(3).reset, Some(1), "PROTOCOL_ERROR");
+    })
+    .await;
+    assert_eq!(told.recv().await.unwrap(), (vec![], fields(&[("x-sum", "3")])));
 }
 
 /// One of HTTP/1.1 beside such servers gets them in its own form.

@@ -75,7 +75,7 @@ async fn exchange(
         let sent = sender.send_request(request).await;
         let response =
             sent.map_err(|error| Failure::heard(format!("the connection broke before an answer: {error}")))?;
-        judge(response).await
+        judge(response, webhook).await
     };
     let carried = async {
         // What is wrong with it is what the answer fails with.
@@ -119,7 +119,7 @@ fn request(webhook: &Webhook, content: Bytes) -> hyper::http::Result<Request<Ful
 }
 
 /// A server that is overloaded or broken says so with 429 or 5xx and has not taken it.
-async fn judge(response: Response<Incoming>) -> Result<(), Failure> {
+async fn judge(response: Response<Incoming>, webhook: &Webhook) -> Result<(), Failure> {
     let status = response.status();
     if status.is_success() {
         return Ok(());
@@ -136,7 +136,8 @@ async fn judge(response: Response<Incoming>) -> Result<(), Failure> {
     let mut why = format!("it answers {}", status.as_u16());
     if !line.is_empty() {
         why.push_str(": ");
-        why.extend(printable(line).chars().take(TOLD));
+        // Before it is cut: half a secret would not be found.
+        why.extend(masked(&printable(line), webhook).chars().take(TOLD));
     }
     let is_unheard = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
     Err(Failure { why, is_unheard })

@@ -42,6 +42,8 @@ enum Order {
     Groups(Vec<Guarded>),
     /// The speaker writes to this page as well, for another daemon.
     Lent(Arc<Page>),
+    /// It does so no more, and never will.
+    Own,
 }
 
 /// What is watched of a group; its place is that on the page.
@@ -118,6 +120,11 @@ impl Guard {
     /// The speaker is another daemon's, for a try: until that one has a guard, this one is it.
     pub(super) fn lend(&self, page: Page) {
         let _ = self.orders.send(Order::Lent(Arc::new(page)));
+    }
+
+    /// The speaker has ended; the next one is this daemon's.
+    pub(super) fn keep_own(&self) {
+        let _ = self.orders.send(Order::Own);
     }
 
     fn guarded(&self) -> MutexGuard<'_, Vec<Guarded>> {
@@ -204,6 +211,7 @@ fn guard(runtime: &Runtime, mut pages: Vec<Arc<Page>>, mut groups: Vec<Guarded>,
                 pages.truncate(1);
                 pages.push(page);
             }
+            Ok(Order::Own) => pages.truncate(1),
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return,
         }

@@ -187,6 +187,10 @@ impl Keeper {
             child.kill();
             // It may have died between taking a group over and advertising it; the next one may be long in coming.
             self.page.leave_open();
+            // What another daemon's page says is nobody's any more, and would be overdue for ever.
+            if let Some(guard) = &self.guard {
+                guard.keep_own();
+            }
         }
         // Whoever was given it knows by the closed end that it is theirs for good.
         let mut process = child.let_go();

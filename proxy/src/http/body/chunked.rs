@@ -16,7 +16,7 @@ const MAX_EXTENSION: u16 = 256;
 const MAX_EXTENSIONS: u32 = 16 * 1024;
 
 /// Bytes of a trailer section, so that each of its lines fits a buffer.
-const MAX_TRAILERS: usize = 8 * 1024;
+pub(crate) const MAX_TRAILERS: usize = 8 * 1024;
 
 /// Not in the chunked coding, or beyond a limit.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]

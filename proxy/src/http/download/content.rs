@@ -60,14 +60,17 @@ impl<S: Stream> Download<'_, S> {
         loop {
             let step = match &mut inbox {
                 Some(buffer) => {
-                    let step = match first.take() {
+                    let mut step = match first.take() {
                         Some(step) => step,
                         None => self.decode(&mut decoder, buffer.filled_mut())?,
                     };
-                    Step {
-                        trailers: self.drop_ruled(&mut buffer.filled_mut()[step.payload..][..step.trailers]),
-                        ..step
-                    }
+                    // Rules looked at the head, and would be got round.
+                    let (frontend, backend) = (self.connection.frontend_id(), self.upstream.backend_id());
+                    let rules = &self.connection.worker().node().rules;
+                    step.drop_trailers(buffer.filled_mut(), |name| {
+                        rules.rule_response_field(frontend, backend, name)
+                    });
+                    step
                 }
                 None => Step::default(),
             };
@@ -96,24 +99,6 @@ impl<S: Stream> Download<'_, S> {
                 Err(ReadError::Elapsed) => return Err(Termination::ServerTimeoutInData.into()),
             }
         }
-    }
-
-    /// Takes those out of trailer lines that rules are about: they looked at the head, and would be got round. What is left.
-    fn drop_ruled(&self, lines: &mut [u8]) -> usize {
-        let (frontend, backend) = (self.connection.frontend_id(), self.upstream.backend_id());
-        let rules = &self.connection.worker().node().rules;
-        let (mut from, mut kept) = (0, 0);
-        while let Some(end) = memchr::memchr(b'\n', &lines[from..]) {
-            let line = from..from + end + 1;
-            let name = lines[line.clone()].split(|&byte| byte == b':').next().unwrap_or_default();
-            from = line.end;
-            if !rules.rule_response_field(frontend, backend, name) {
-                let length = line.len();
-                lines.copy_within(line, kept);
-                kept += length;
-            }
-        }
-        kept
     }
 
     /// A step of the content, with what it is about in `inbox`.

@@ -65,11 +65,13 @@ impl<S: Stream> Exchange<'_, '_, S> {
             if self.decoder.is_done() || room == 0 {
                 break;
             }
-            let step = self.decoder.decode(&mut inbox.filled_mut()[..room]).inspect_err(|error| {
+            let mut step = self.decoder.decode(&mut inbox.filled_mut()[..room]).inspect_err(|error| {
                 let (bytes, at) = self.decoder.fault(inbox.filled());
                 let (kind, reason) = (InvalidKind::RequestContent, error.to_string());
                 inbound.connection.keep_invalid(kind, None, bytes, at, reason);
             })?;
+            let rules = &inbound.connection.worker().node().rules;
+            step.drop_trailers(inbox.filled_mut(), |name| rules.bars_trailer(name));
             let frame = self.encoder.frame(&step);
             for piece in frame.pieces(b"", inbox.filled(), &step) {
                 head.push(&piece);

@@ -224,7 +224,14 @@ impl Machine {
     fn put_end(&mut self, key: usize, begun: Option<Begun>) {
         let stream = &mut self.streams[key];
         stream.sending = Sending::Over;
-        let (id, trailers) = (stream.id, std::mem::take(&mut stream.trailers));
+        let (id, mut trailers) = (stream.id, std::mem::take(&mut stream.trailers));
+        // They may be the first section since the peer has said so.
+        if !trailers.is_empty() && std::mem::take(&mut self.owes_table_size) {
+            let mut section = Vec::new();
+            hpack::put_table_size(&mut section);
+            section.append(&mut trailers);
+            trailers = section;
+        }
         let at = match begun {
             _ if !trailers.is_empty() => self.put_section(key, &trailers),
             Some(begun) => begun.at,

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     buffer::Buffer,
-    http::{MAX_INTERIM, head::MAX_HEAD},
+    http::{MAX_INTERIM, body::chunked::MAX_TRAILERS, head::MAX_HEAD},
     http2::{
         frame::{END_HEADERS, END_STREAM, ErrorCode, Header, PRIORITY},
         hpack::Fault,
@@ -134,7 +134,12 @@ impl Machine {
                 (Target::Trailers(_), tail) if fault.is_ok() => {
                     fault = check_trailer(name, value);
                     if let Some(tail) = tail.as_mut().filter(|_| fault.is_ok()) {
-                        put_line(name, value, tail);
+                        // In HTTP/1.1, which they become, more is an error: what nobody will read is not kept meanwhile.
+                        if tail.len() + name.len() + value.len() > MAX_TRAILERS {
+                            fault = Err("trailers that are too long");
+                        } else {
+                            put_line(name, value, tail);
+                        }
                     }
                 }
                 _ => {}

@@ -55,17 +55,21 @@ impl Machine {
     /// windows again when a quarter is left, at the latest (nginx).
     pub(super) fn window_of(&self, key: usize) -> i64 {
         let stream = &self.streams[key];
-        let reserve = match self.role {
-            Role::Server => 0,
-            Role::Client => (self.widest / 8).min(LARGEST_RESERVE),
-        };
+        let reserve = self.reserve();
         let own_part = self.send_window.min(reserve / 2 - stream.unread);
         stream.send_window.min(own_part.max(self.send_window - reserve))
     }
 
-    /// May another stream have content?
+    fn reserve(&self) -> i64 {
+        match self.role {
+            Role::Server => 0,
+            Role::Client => (self.widest / 8).min(LARGEST_RESERVE),
+        }
+    }
+
+    /// May another stream have content, as much of it as one is let have of what is kept?
     pub(in crate::http2) fn has_window(&self) -> bool {
-        self.send_window > 0
+        self.send_window > 0 && self.send_window >= self.reserve() / 2
     }
 
     /// A client has changed with what streams begin (RFC 9113 §6.9.2).

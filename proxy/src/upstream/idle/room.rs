@@ -4,9 +4,12 @@ use std::cell::Cell;
 
 use super::{KEPT, KEPT_PER_SERVER};
 
+/// The most for one server: others have room as well.
+const MOST: usize = KEPT / 2;
+
 /// The most that a worker keeps for a server: [`KEPT_PER_SERVER`], and one more for each that was closed for lack of room and then
 /// had to be made anew in the same turn. Each that was idle for nothing takes one back. So requests that come in bursts, as those of one
-/// connection of HTTP/2 do, find the connections of the burst before, and a server bears no more than were used at once.
+/// connection of HTTP/2 do, find the connections of the burst before.
 #[derive(Debug, Default)]
 pub(super) struct Room {
     /// Beyond [`KEPT_PER_SERVER`].
@@ -29,7 +32,7 @@ impl Room {
     pub(super) fn miss(&self) {
         if let Some(closed) = self.closed.get().checked_sub(1) {
             self.closed.set(closed);
-            self.more.set((self.more.get() + 1).min(KEPT - KEPT_PER_SERVER));
+            self.more.set((self.more.get() + 1).min(MOST - KEPT_PER_SERVER));
         }
     }
 
@@ -72,6 +75,6 @@ mod tests {
             room.close_one();
             room.miss();
         }
-        assert_eq!(room.most(), KEPT);
+        assert_eq!(room.most(), MOST);
     }
 }

@@ -120,6 +120,16 @@ async fn oldest_connection_gives_way_when_there_are_too_many() {
     assert_eq!(left, ports[2..]);
 }
 
+#[test]
+fn workers_together_keep_no_more_than_their_server_bears() {
+    let mut server = Server::new("s", SocketAddr::from(([127, 0, 0, 1], 1)));
+    assert_eq!(most(&server, 8), KEPT);
+    for (maxconn, expected) in [(1600, 200), (150, KEPT_PER_SERVER)] {
+        server.maxconn = Some(maxconn);
+        assert_eq!(most(&server, 8), expected);
+    }
+}
+
 #[tokio::test]
 async fn burst_finds_as_many_connections_as_the_burst_before_it_has_used() {
     let listener = listener().await;

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    KernelAddress, Owner,
+    KernelAddress,
     events::{Event, Link},
     requests::Dump,
 };
@@ -107,7 +107,7 @@ impl Interfaces {
                 let holder = self
                     .addresses
                     .iter()
-                    .find(|known| known.place.address.address == *address && known.owner != Owner::Ours);
+                    .find(|known| known.place.address.address == *address && !known.owner.is_speaker());
                 let link = holder.and_then(|holder| self.links.get(&holder.place.index));
                 (link.ok_or_else(|| format!("no interface has the address {address}"))?, Some(*address))
             }
@@ -140,7 +140,7 @@ impl Interfaces {
     }
 
     fn own(&self, index: u32) -> impl Iterator<Item = &KernelAddress> {
-        self.addresses.iter().filter(move |known| known.place.index == index && known.owner != Owner::Ours)
+        self.addresses.iter().filter(move |known| known.place.index == index && !known.owner.is_speaker())
     }
 
     /// The first IPv4 address of the interface that is its own, or the first link-local one (RFC 9568 §5.1.2.1).

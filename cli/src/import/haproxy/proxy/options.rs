@@ -71,7 +71,7 @@ pub(super) const ROWS: &[Row<Proxy>] = &[
     needless("option http-no-delay", "dflb", "nothing is held back"),
     needless("option http-pretend-keepalive", "dlb", "servers are told the truth"),
     row("option http-restrict-req-hdr-names", "dflb", restrict_names, "`restrict_header_names`", "Of a frontend. In a backend it is not there, unless all frontends before it say so as well."),
-    needless("option http-drop-request-trailers", "dlb", "trailers are dropped unless the client asks for them"),
+    needless("option http-drop-request-trailers", "dlb", "trailers of requests go to backends that have servers of HTTP/2 alone"),
     needless("option http-drop-response-trailers", "dfl", "trailers are dropped unless the client asks for them"),
     needless("option prefer-last-server", "dlb", "a request goes where it is its turn"),
     needless("option idle-close-on-response", "dfl", "a stop drains: idle connections are closed, and others after their response"),

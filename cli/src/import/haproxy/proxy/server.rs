@@ -107,7 +107,7 @@ pub(super) const PARAMETERS: &[Parameter<Server>] = &[
     with(1, needless("resolve-opts", "", "servers with one name spread over its addresses")),
     with(1, missing("resolve-net", "", "which of a name's addresses is nearest is not asked")),
     with(1, needless("pool-low-conn", "", "each worker keeps its own idle connections")),
-    with(1, needless("pool-max-conn", "", "each worker keeps at most 64 idle connections for a server")),
+    with(1, needless("pool-max-conn", "", "each worker keeps 64 idle connections for a server, or as many as were lately used at once")),
     with(1, needless("pool-purge-delay", "", "`pool.idle` closes them after 4s")),
     with(1, needless("log-proto", "", "only of log servers")),
     with(1, missing("maxqueue", "", "a line is as long as `timeout.queue` lets it be: make that shorter")),
