@@ -293,10 +293,12 @@ fn rotation_reaches_a_daemon_and_is_silent_where_none_runs() {
     let (script, _) = script.split_once("endscript").expect("its end");
     let mut daemon = Daemon::start("http", web_server(Duration::ZERO));
     let socket = daemon.socket.display().to_string();
-    let verb = format!("{} log reopen --control {socket}", env!("CARGO_BIN_EXE_lbctl"));
-    let script =
-        script.replace("/run/lbctl/control.sock", &socket).replace("/usr/bin/lbctl log reopen", &verb);
-    assert!(script.contains(&verb) && script.contains("-S "), "{script}");
+    // Where the package is not installed.
+    let script = script
+        .replace("/usr/lib/lbctl/control-sockets", "false")
+        .replace("/run/lbctl/control.sock", &socket)
+        .replace("/usr/bin/lbctl", env!("CARGO_BIN_EXE_lbctl"));
+    assert!(script.contains("-S ") && script.contains("{ false ") && script.contains(&socket), "{script}");
     let run = || {
         let output = std::process::Command::new("sh").args(["-ec", &script]).output().expect("ran");
         assert!(
