@@ -48,7 +48,7 @@ module Requirements
     too_little_memory(memory, to_make.size, root) ||
       (provider == "libvirt" && (no_virtualisation(driver, root) || taken(lab, machines, folder))) ||
       (provider == "virtualbox" && (no_virtualisation_for_virtualbox(root) || taken_of_virtualbox(lab, machines, folder))) ||
-      no_package(package) ||
+      no_package(package) || too_new(package, box) ||
       (to_make.any? && (no_box(box, provider) || (provider == "libvirt" && half_copied(box)))) || nil
   end
 
@@ -85,7 +85,7 @@ module Requirements
     return unless free && free < number * machines
 
     "The machines need #{number * machines} MB of memory, and #{free} MB are free. Less for each: LBCTL_MEMORY=384 vagrant up; " \
-      "or only some: vagrant up lb1 lb2 client"
+      "or only some: vagrant up web1 lb1 lb2 client"
   end
 
   # In MB; nil where the kernel doesn't say.
@@ -216,7 +216,19 @@ module Requirements
     return if File.file?(package)
     return "#{package} is missing (LBCTL_PACKAGE)" unless package.empty?
 
-    "There is no package to install: cli/package/build makes it; or name one: LBCTL_PACKAGE=FILE vagrant up"
+    "There is no package to install: #{here("../cli/package/build")} makes it; or name one: LBCTL_PACKAGE=FILE vagrant up"
+  end
+
+  # The machines would refuse it after minutes.
+  def too_new(package, box)
+    return unless box == "debian/bookworm64"
+    depends, status = Open3.capture2("dpkg-deb", "-f", package, "Depends", err: File::NULL)
+    needs = status.success? && depends[/\blibc6 \(>= ([\d.]+)\)/, 1]
+    return unless needs && Gem::Version.new(needs) > Gem::Version.new("2.36")
+
+    "#{package} needs the C library #{needs}, and the box #{box} has 2.36: build it on Debian 12, or take a newer box (LBCTL_BOX=BOX vagrant up)"
+  rescue Errno::ENOENT
+    nil
   end
 
   # libvirt starts machines from a copy of the box. One that is not whole, because an `up` was killed while it was made, is taken for
@@ -239,13 +251,17 @@ module Requirements
     nil
   end
 
+  def here(path)
+    File.expand_path(path, __dir__)
+  end
+
   def place_of(box)
     home = ENV.fetch("VAGRANT_HOME") { File.join(Dir.home, ".vagrant.d") }
     File.join(home, "boxes", box.gsub("/", "-VAGRANTSLASH-").gsub(":", "-VAGRANTCOLON-"))
   end
 
   def no_box(box, provider)
-    own = "Build one: sudo vagrant/box; add it: vagrant box add --name lbctl-lab target/lbctl-lab.box; and LBCTL_BOX=lbctl-lab vagrant up"
+    own = "Build one: sudo #{here("box")}; add it: vagrant box add --name lbctl-lab #{here("../target/lbctl-lab.box")}; and LBCTL_BOX=lbctl-lab vagrant up"
     place = place_of(box)
     return if Dir.glob("**/#{provider}", base: place).any?
     return "The box #{box} is here, but not for #{provider} (vagrant box list). #{own}" if Dir.exist?(place)

@@ -140,7 +140,7 @@ type Case = (Host, &'static [(&'static str, &'static str)], &'static [&'static s
 fn what_virtual_machines_need_is_said_before_one_is_made() {
     let little = "MemAvailable: 921600 kB\n";
     let box_image = "home/boxes/debian-VAGRANTSLASH-bookworm64/1";
-    let cases: [Case; 18] = [
+    let cases: [Case; 19] = [
         (Host::new().without("usr/sbin/libvirtd"), &[], &[], "No hypervisor is here."),
         (Host::new(), &[], &["--provider", "docker"], "libvirt or virtualbox, not with docker"),
         (Host::new(), &[], &["--provider=virtualbox"], "virtualbox is not here, but libvirt is"),
@@ -157,13 +157,19 @@ fn what_virtual_machines_need_is_said_before_one_is_made() {
         (Host::new().with("proc/meminfo", little), &[], &[], "need 2560 MB of memory, and 900 MB are free"),
         (Host::new().with("proc/meminfo", little), &[], &["lb1", "lb2"], "need 1024 MB of memory"),
         (Host::new(), &[("LBCTL_MEMORY", "1G")], &[], "in MB, 256 or more, and not 1G"),
-        (Host::new(), &[("LBCTL_PACKAGE", "")], &[], "cli/package/build makes it"),
+        (Host::new(), &[("LBCTL_PACKAGE", "")], &[], "/cli/package/build makes it"),
+        (
+            Host::new().with("bin/dpkg-deb", "#!/bin/sh\necho 'libc6 (>= 2.38), adduser'"),
+            &[],
+            &[],
+            "needs the C library 2.38, and the box debian/bookworm64 has 2.36",
+        ),
         (Host::new(), &[("LBCTL_PACKAGE", "/gone.deb")], &[], "/gone.deb is missing (LBCTL_PACKAGE)"),
         (
             Host::new(),
             &[("LBCTL_BOX", "lbctl-lab")],
             &[],
-            "lbctl-lab is not here (vagrant box list). Build one: sudo vagrant/box",
+            "lbctl-lab is not here (vagrant box list). Build one: sudo /",
         ),
         (
             Host::new().without(box_image).with(&format!("{box_image}/virtualbox/box.vmdk"), ""),
@@ -176,7 +182,7 @@ fn what_virtual_machines_need_is_said_before_one_is_made() {
             Host::new().without("home"),
             &[("VAGRANT_SERVER_URL", "http://127.0.0.1:1")],
             &[],
-            "and 127.0.0.1, where it is, can't be reached. Build one: sudo vagrant/box",
+            "and 127.0.0.1, where it is, can't be reached. Build one: sudo /",
         ),
         (
             Host::new().with("bin/virsh", "#!/bin/sh\necho 'error: Failed to connect socket' >&2\nexit 1\n"),
