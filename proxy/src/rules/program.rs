@@ -43,7 +43,7 @@ pub(crate) struct Programs {
     /// By frontend: some rule that a request may meet wants to know who sent it.
     asks_who: Box<[bool]>,
     used_fields: UsedFields,
-    not_in_trailers: UsedFields,
+    written_fields: UsedFields,
     /// What rules on responses look at and write, by frontend and by backend.
     frontend_response_fields: Box<[UsedFields]>,
     backend_response_fields: Box<[UsedFields]>,
@@ -218,7 +218,7 @@ impl Programs {
                 .collect(),
             asks_who: config.frontends.iter().map(asks_who).collect(),
             used_fields: UsedFields::new(&config.frontends, &config.backends),
-            not_in_trailers: UsedFields::not_in_trailers(&config.frontends, &config.backends),
+            written_fields: UsedFields::written(&config.frontends, &config.backends),
             frontend_response_fields: config
                 .frontends
                 .iter()
@@ -242,7 +242,7 @@ impl Programs {
     /// May a request not have a trailer called `name`? Rules looked at the head, and would be got round; and a client would say
     /// who it is where only proxies do.
     pub(crate) fn bars_trailer(&self, name: &[u8]) -> bool {
-        is_protected(name) || self.not_in_trailers.has(name)
+        is_protected(name) || self.used_fields.has(name) || self.written_fields.has(name)
     }
 
     /// Does a rule on responses of `backend` that go out by `frontend` look at the field called `name`, or write it?

@@ -39,14 +39,11 @@ impl UsedFields {
         Self(wanted.fields.into())
     }
 
-    /// The same, and those that lbctl writes whatever the rules are: trailers of a client may not have them, since a server may take
-    /// them for what the head says.
-    pub(super) fn not_in_trailers(frontends: &[Frontend], backends: &[Backend]) -> Self {
-        let mut names = Self::new(frontends, backends).0.into_vec();
+    /// Those that lbctl writes into requests whatever the rules are, under names of the configuration.
+    pub(super) fn written(frontends: &[Frontend], backends: &[Backend]) -> Self {
         let told = frontends.iter().filter_map(|frontend| frontend.unique_id.as_ref()?.header.as_deref());
         let named = backends.iter().filter_map(|backend| backend.options.server_name_header.as_deref());
-        names.extend(told.chain(named).map(|name| Box::from(name.as_bytes())));
-        Self(names.into())
+        Self(told.chain(named).map(|name| Box::from(name.as_bytes())).collect())
     }
 
     /// The fields of responses that rules on them look at or write.

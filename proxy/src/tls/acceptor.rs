@@ -3,7 +3,7 @@
 use std::sync::{Arc, LazyLock};
 
 use rustls::{
-    ServerConfig, SupportedCipherSuite, SupportedProtocolVersion,
+    ConfigBuilder, ConfigSide, ServerConfig, SupportedCipherSuite, WantsVerifier, WantsVersions,
     crypto::{CryptoProvider, aws_lc_rs::Ticketer},
     server::{NoServerSessionStorage, ProducesTickets},
     version,
@@ -40,15 +40,9 @@ impl Acceptor {
 
     fn new(tls: &Tls, frontend: &Frontend, secret: Option<&TicketSecret>) -> Self {
         let clients = tls.clients.as_ref().map(|asked| Arc::clone(&asked.clients));
-        let config = ServerConfig::builder_with_provider(cryptography(
-            &tls.ciphers,
-            &tls.ciphersuites,
-            &tls.curves,
-        ))
-        .with_protocol_versions(&versions(tls.min_version, tls.max_version))
-        .expect(
-            "whoever makes a configuration has checked that the smallest version is not beyond the largest",
-        );
+        let cryptography = cryptography(&tls.ciphers, &tls.ciphersuites, &tls.curves);
+        let builder = ServerConfig::builder_with_provider(cryptography);
+        let config = speaking(builder, tls.min_version, tls.max_version);
         let config = match &clients {
             Some(clients) => config.with_client_cert_verifier(Arc::new(Verifier::new(clients))),
             None => config.with_no_client_auth(),
@@ -77,13 +71,20 @@ impl Acceptor {
     }
 }
 
-/// Those that are spoken, in their order.
-pub(super) fn versions(min: TlsVersion, max: TlsVersion) -> Vec<&'static SupportedProtocolVersion> {
-    [(TlsVersion::Tls12, &version::TLS12), (TlsVersion::Tls13, &version::TLS13)]
+/// Either side, with the versions that are spoken, in their order.
+pub(super) fn speaking<S: ConfigSide>(
+    builder: ConfigBuilder<S, WantsVersions>,
+    min: TlsVersion,
+    max: TlsVersion,
+) -> ConfigBuilder<S, WantsVerifier> {
+    let versions: Vec<_> = [(TlsVersion::Tls12, &version::TLS12), (TlsVersion::Tls13, &version::TLS13)]
         .into_iter()
         .filter(|(version, _)| (min..=max).contains(version))
         .map(|(_, version)| version)
-        .collect()
+        .collect();
+    builder.with_protocol_versions(&versions).expect(
+        "whoever makes a configuration has checked that the smallest version is not beyond the largest",
+    )
 }
 
 /// The cryptography, with the ciphers of TLS 1.2 and 1.3 and the groups that are wanted and in their order.

@@ -12,7 +12,7 @@ use rustls::{
 
 use super::{
     PeerName, ServerContent,
-    acceptor::{cryptography, versions},
+    acceptor::{cryptography, speaking},
     servers::Judge,
 };
 use crate::config::{ServerTls, Sni};
@@ -105,17 +105,11 @@ impl Made {
                 Sni::OfServer | Sni::OfHost | Sni::Name(_) => None,
             }),
         };
-        let builder = ClientConfig::builder_with_provider(cryptography(
-            &tls.ciphers,
-            &tls.ciphersuites,
-            &tls.curves,
-        ))
-        .with_protocol_versions(&versions(tls.min_version, tls.max_version))
-        .expect(
-            "whoever makes a configuration has checked that the smallest version is not beyond the largest",
-        )
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(judge(false)));
+        let cryptography = cryptography(&tls.ciphers, &tls.ciphersuites, &tls.curves);
+        let builder = ClientConfig::builder_with_provider(cryptography);
+        let builder = speaking(builder, tls.min_version, tls.max_version)
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(judge(false)));
         let mut config = match &content.certificate {
             Some(certificate) => builder.with_client_cert_resolver(Arc::new(
                 rustls::sign::SingleCertAndKey::from(Arc::clone(certificate.key())),
