@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use lb_tests::{program, scene::Scene, wait};
+use lb_tests::{order::other, program, scene::Scene, wait};
 use lbctl::lab::Options;
 use nix::{
     sys::signal::{Signal, kill},
@@ -81,6 +81,28 @@ fn backends_moves_the_address_and_healing_does_not() {
 #[test]
 fn split_makes_two_holders_and_healing_makes_one_of_them() {
     play("split", "both hold it: neither hears the other", None);
+}
+
+/// As systemd's watchdog does it on machines.
+#[test]
+fn freeze_of_processes_that_somebody_kills_and_starts_again_ends_well() {
+    Scene::unless_starved(&Options::default(), |scene| {
+        let holder = scene.holder();
+        let daemon = scene.status_of(&holder)["pid"].as_u64().unwrap();
+        let playing =
+            scenario_in(scene, "freeze").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        wait::until("it is frozen", Duration::from_secs(60), || {
+            let stat = scene.exec(&holder, ["cat", &format!("/proc/{daemon}/stat")]).unwrap().stdout;
+            stat.contains(") T ").then_some(())
+        });
+        // Its speaker is stopped last.
+        scene.wait_until_held_by(other(&holder), Duration::from_secs(60)).unwrap();
+        scene.shell(&holder, &format!("kill -9 {daemon} $(cat /proc/{daemon}/task/*/children)"));
+        scene.heal(&holder).unwrap();
+        let ended = playing.wait_with_output().unwrap();
+        assert_eq!(ended.status.code(), Some(0), "{}", said(&ended));
+        assert!(said(&ended).contains(&format!("healed: {} keeps it", other(&holder))), "{}", said(&ended));
+    });
 }
 
 #[test]
