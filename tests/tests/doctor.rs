@@ -141,7 +141,8 @@ fn each_fault_is_found_before_anything_runs() {
         scene.write("unicast.toml", &text.replacen(own, &format!("transport = \"unicast\"\n{own}"), 1));
     let (code, found) = doctor(&scene, "lb1", &[&unicast]);
     assert_eq!((code, found), (Some(0), Vec::new()));
-    for (hook, to) in [("input", "198.51.100.11"), ("output", "198.51.100.12")] {
+    let (inward, outward) = ("from 198.51.100.12 to 198.51.100.11", "to 198.51.100.12");
+    for (hook, course) in [("input", inward), ("output", outward)] {
         scene.shell(
             "lb1",
             &format!("{} meta l4proto 112 drop", rules.replace("hook input", &format!("hook {hook}"))),
@@ -150,7 +151,7 @@ fn each_fault_is_found_before_anything_runs() {
             &scene,
             "lb1",
             &[&unicast],
-            &format!("firewall: eth0: protocol 112 to {to} is dropped on this machine (nftables: inet f i)"),
+            &format!("firewall: eth0: protocol 112 {course} is dropped on this machine (nftables: inet f i)"),
         );
         scene.shell("lb1", "nft delete table inet f");
     }
@@ -181,6 +182,85 @@ fn each_fault_is_found_before_anything_runs() {
         "echo NETWORK_FILE=/etc/lb.network > /run/systemd/netif/links/$(ip -o link show eth0 | cut -d: -f1)";
     scene.shell("lb1", &format!("{links}; {state}"));
     finds(&scene, "lb1", &[&file], "network manager: eth0: systemd-networkd manages it by /etc/lb.network");
+}
+
+/// What is found of the filters of lb1 with these rules for what comes in (nothing else passes), and the notes about them.
+fn with_rules(scene: &Scene, file: &str, rules: &str) -> (Vec<String>, Vec<String>) {
+    let input = "type filter hook input priority 0; policy drop; meta l4proto { icmp, ipv6-icmp } accept;";
+    let rules =
+        scene.write("rules.nft", &format!("table inet f {{\n chain i {{\n {input}\n {rules}\n }}\n}}\n"));
+    scene.shell("lb1", &format!("nft -f {rules}"));
+    let (_, said, errors) = scene.verb("lb1", &["doctor", "--json", file]);
+    scene.shell("lb1", "nft flush ruleset");
+    let report: Value = serde_json::from_str(&said).unwrap_or_else(|_| panic!("{said}{errors}"));
+    let texts = |of: &Value| -> Vec<String> {
+        let all = of.as_array().unwrap().iter().map(|one| one.as_str().unwrap_or_default().to_owned());
+        all.filter(|text| text.contains("protocol 112 ")).collect()
+    };
+    let found = report["findings"].as_array().unwrap().iter().map(|one| one["message"].clone()).collect();
+    (texts(&Value::Array(found)), texts(&report["notes"]))
+}
+
+/// What comes in by the loopback interface is another matter: rules that let that pass hide nothing, and without them nothing is
+/// made up.
+#[test]
+fn filters_are_told_as_packets_of_the_other_node_meet_them() {
+    let scene = Scene::new(&Options::default().without_daemons());
+    let text = include_str!("doctor/lb.toml");
+    let (vip, mut files) = ("addresses = [\"198.51.100.10\"]", Vec::new());
+    let nodes = "unicast_addresses = { lb1 = [\"2001:db8:f::11\"], lb2 = [\"2001:db8:f::12\"] }";
+    for (name, lines) in [
+        ("multicast", vip.to_owned()),
+        ("unicast", format!("transport = \"unicast\"\n{vip}")),
+        ("ipv6", format!("transport = \"unicast\"\n{nodes}\naddresses = [\"fe80::10\", \"2001:db8:f::10\"]")),
+    ] {
+        files.push(scene.write(&format!("{name}.toml"), &text.replacen(vip, &lines, 1)));
+    }
+    let [multicast, unicast, ipv6] = files.as_slice() else { unreachable!("three") };
+    let (course, course_ipv6) = (
+        "protocol 112 from 198.51.100.12 to 198.51.100.11",
+        "protocol 112 from 2001:db8:f::12 to 2001:db8:f::11",
+    );
+
+    for (file, rules, course) in [
+        (unicast, "iif lo accept;", course),
+        (unicast, "ct state established,related accept; iif lo accept; udp dport 3112 accept;", course),
+        (unicast, "ip saddr 198.51.100.99 meta l4proto 112 accept;", course),
+        (unicast, "iif eth0 meta l4proto 112 drop; accept;", course),
+        (multicast, "iif lo accept;", "protocol 112 to 224.0.0.18"),
+        (ipv6, "iif lo accept;", course_ipv6),
+        (ipv6, "iif eth0 meta l4proto 112 drop; accept;", course_ipv6),
+    ] {
+        let (found, notes) = with_rules(&scene, file, rules);
+        assert_eq!((found.len(), notes), (1, Vec::new()), "{rules}: {found:?}");
+        assert!(
+            found[0].contains(&format!("eth0: {course} is dropped on this machine (nftables: inet f i)"))
+        );
+    }
+    for (file, rules) in [
+        (unicast, "accept;"),
+        (unicast, "iif lo drop; iif eth0 meta l4proto 112 accept;"),
+        (unicast, "iif eth0 ip saddr 198.51.100.12 ip daddr 198.51.100.11 meta l4proto 112 accept;"),
+        (multicast, "iif lo drop; meta l4proto 112 accept;"),
+        (multicast, "ip saddr 198.51.100.12 ip daddr 224.0.0.18 meta l4proto 112 accept;"),
+        (ipv6, "iif lo drop; iif eth0 ip6 saddr 2001:db8:f::12 meta l4proto 112 accept;"),
+    ] {
+        assert_eq!(with_rules(&scene, file, rules), (Vec::new(), Vec::new()), "{rules}");
+    }
+    let blind = [
+        (ipv6, "ip6 daddr 2001:db8:f::11 meta l4proto 112 accept;", course_ipv6),
+        (
+            unicast,
+            "accept; }\n chain o { type filter hook output priority 0; policy drop; ip daddr 198.51.100.12 accept;",
+            course,
+        ),
+    ];
+    for (file, rules, course) in blind {
+        let (found, notes) = with_rules(&scene, file, rules);
+        assert_eq!((found, notes.len()), (Vec::new(), 1), "{rules}: {notes:?}");
+        assert!(notes[0].starts_with(&format!("eth0: whether {course} passes")), "{notes:?}");
+        assert!(notes[0].contains("tcpdump -ni eth0 proto 112 shows what comes"), "{notes:?}");
+    }
 }
 
 /// Without rights it says what it could not look at, and finds the rest.

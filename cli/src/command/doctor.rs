@@ -1,6 +1,6 @@
 //! `lbctl doctor`: what would stop a pair from working on this machine, with what to do about it.
 //!
-//! It begins with what `check --here` finds. It looks, and changes nothing: what it sends are two packets that leave no machine, a
+//! It begins with what `check --here` finds. It looks, and changes nothing: what it sends are packets that leave no machine, a
 //! question for each address of a vip (from 0.0.0.0, so nobody learns from it), and two echoes to each other node.
 
 mod answers;
@@ -11,7 +11,7 @@ mod path;
 mod processes;
 mod settings;
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, time::Duration};
 
 use lb_vrrp::{GroupConfig, MemberConfig};
 use serde::Serialize;
@@ -120,6 +120,12 @@ impl Scene<'_> {
                 let index = nix::net::if_::if_nametoindex(interface).ok()?;
                 Some((group, member, interface, index))
             })
+    }
+
+    /// The addresses of the other nodes.
+    fn others(&self) -> impl Iterator<Item = IpAddr> {
+        let addresses = self.config.cluster.nodes.iter().map(|node| node.address);
+        addresses.filter(|address| !self.local.iter().any(|one| one.address == *address))
     }
 
     /// The interfaces of all vips, each once.

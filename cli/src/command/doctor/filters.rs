@@ -1,8 +1,10 @@
 //! Do advertisements pass the filters of this machine?
 //!
 //! A multicast packet comes back to the machine that sends it, through the same rules as those of others. With a time to live of 0
-//! it goes nowhere else. By unicast it goes to the other nodes, and to this one itself: rules that name an interface are not seen then.
-//! Its vrid is 0, which nobody has.
+//! it goes nowhere else. By unicast it goes to the other nodes, and what they would send is made to [arrive](arrival) on the
+//! interface. Its vrid is 0, which nobody has.
+
+mod arrival;
 
 use std::{
     io::{self, Read},
@@ -14,8 +16,8 @@ use std::{
 use lb_vrrp::{Family, VRRP_PROTOCOL};
 use socket2::{Domain, InterfaceIndexOrAddress, Protocol, Socket, Type};
 
+use self::arrival::Arrival;
 use super::{Findings, Scene};
-use crate::interfaces::LocalAddress;
 
 const CHECK: &str = "firewall";
 
@@ -30,10 +32,19 @@ const LIMIT: Duration = Duration::from_millis(300);
 enum Way {
     /// To the group and back.
     Group(Family),
-    /// To this node, as far as this machine can say it to itself: by its loopback interface.
-    In(IpAddr),
+    /// From another node to this one.
+    In { peer: IpAddr, own: IpAddr },
     /// To another node, which takes no notice.
     Out(IpAddr),
+}
+
+/// What came of it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Verdict {
+    Open,
+    Shut,
+    /// Rules on the other hook, or by what the packet has not, leave it open: for this reason.
+    Unknown(&'static str),
 }
 
 pub(super) fn look(scene: &Scene<'_>, findings: &mut Findings) {
@@ -42,8 +53,8 @@ pub(super) fn look(scene: &Scene<'_>, findings: &mut Findings) {
         let ways = match member.transport.unicast() {
             None => vec![Way::Group(member.family())],
             Some(unicast) => {
-                let out = unicast.peers.iter().map(|peer| Way::Out(*peer));
-                [Way::In(unicast.source)].into_iter().chain(out).collect()
+                let peers = unicast.peers.iter();
+                peers.flat_map(|&peer| [Way::In { peer, own: unicast.source }, Way::Out(peer)]).collect()
             }
         };
         for way in ways {
@@ -51,9 +62,15 @@ pub(super) fn look(scene: &Scene<'_>, findings: &mut Findings) {
                 continue;
             }
             seen.push((interface, way));
-            match way.is_open(interface, index, scene.local) {
-                Ok(true) => {}
-                Ok(false) => findings.fatal(CHECK, way.is_shut(interface)),
+            match way.verdict(interface, index, scene) {
+                Ok(Verdict::Open) => {}
+                Ok(Verdict::Shut) => findings.fatal(CHECK, way.is_shut(interface)),
+                Ok(Verdict::Unknown(why)) => findings.note(format!(
+                    "{interface}: whether protocol {VRRP_PROTOCOL} {} passes the filters of this machine can't be told: {why}. Ask where it \
+                     arrives, while lbctl runs on the other node and holds the addresses: tcpdump -ni {interface} proto {VRRP_PROTOCOL} \
+                     shows what comes, and lbctl status whether it is heard",
+                    way.course()
+                )),
                 Err(error) => findings.note(format!(
                     "whether advertisements pass the filters on {interface} could not be tried: {error}"
                 )),
@@ -63,14 +80,20 @@ pub(super) fn look(scene: &Scene<'_>, findings: &mut Findings) {
 }
 
 impl Way {
-    fn is_open(self, interface: &str, index: u32, local: &[LocalAddress]) -> io::Result<bool> {
+    fn verdict(self, interface: &str, index: u32, scene: &Scene<'_>) -> io::Result<Verdict> {
+        let of = |is_open| if is_open { Verdict::Open } else { Verdict::Shut };
         match self {
-            Self::Group(family) => comes_back(interface, index, family, local),
-            Self::In(own) => {
-                let (receiver, sender) = (open(own)?, open(own)?);
-                receiver.bind(&scoped(own, index).into())?;
-                Ok(sends(&sender, scoped(own, index))? && arrives(&receiver)?)
-            }
+            Self::Group(family) => Ok(of(comes_back(interface, index, family, scene)?)),
+            Self::In { peer, own } => Ok(match arrival::try_from(peer, own, interface, index)? {
+                Arrival::Passed => Verdict::Open,
+                Arrival::Dropped if own.is_ipv6() && names_destinations() => Verdict::Unknown(
+                    "rules here go by the destination, and of IPv6 none can be tried that is this node alone",
+                ),
+                Arrival::Dropped => Verdict::Shut,
+                Arrival::NotSent => Verdict::Unknown(
+                    "to be tried it has to leave this machine first, and rules for what goes out drop it",
+                ),
+            }),
             Self::Out(peer) => {
                 let sender = open(peer)?;
                 sender.bind_device(Some(interface.as_bytes()))?;
@@ -78,8 +101,18 @@ impl Way {
                     IpAddr::V4(_) => sender.set_ttl_v4(1)?,
                     IpAddr::V6(_) => sender.set_unicast_hops_v6(1)?,
                 }
-                sends(&sender, scoped(peer, index))
+                Ok(of(sends(&sender, scoped(peer, index))?))
             }
+        }
+    }
+
+    /// From where to where.
+    fn course(self) -> String {
+        match self {
+            Self::Group(Family::Ipv4) => format!("to {GROUP_IPV4}"),
+            Self::Group(Family::Ipv6) => format!("to {GROUP_IPV6}"),
+            Self::In { peer, own } => format!("from {peer} to {own}"),
+            Self::Out(peer) => format!("to {peer}"),
         }
     }
 
@@ -91,25 +124,42 @@ impl Way {
             Self::Group(Family::Ipv6) => {
                 (IpAddr::V6(GROUP_IPV6), "input", "in and out", "ip6 daddr ff02::12 ", true)
             }
-            Self::In(own) => (own, "input", "in", "", false),
+            Self::In { own, .. } => (own, "input", "in", "", false),
             Self::Out(peer) => (peer, "output", "out", "", false),
         };
         let tables = if to.is_ipv4() { "iptables" } else { "ip6tables" };
         let chain = hook.to_uppercase();
         let [nft, ip] = if also { [" (output likewise)", " (OUTPUT likewise)"] } else { [""; 2] };
         format!(
-            "{interface}: protocol {VRRP_PROTOCOL} to {to} is dropped on this machine{}: each node would take the addresses. Let it {way}: nft \
+            "{interface}: protocol {VRRP_PROTOCOL} {} is dropped on this machine{}: each node would take the addresses. Let it {way}: nft \
              insert rule inet filter {hook} {what}meta l4proto {VRRP_PROTOCOL} accept{nft}, or {tables} -I {chain} -p {VRRP_PROTOCOL} -j ACCEPT{ip}",
+            self.course(),
             culprits(),
         )
     }
 }
 
+/// The rules of nftables, as far as they may be read.
+fn ruleset() -> Option<String> {
+    printed_by("nft", &["list", "ruleset"])
+}
+
+fn printed_by(program: &str, arguments: &[&str]) -> Option<String> {
+    let output = Command::new(program).args(arguments).output().ok()?;
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Are there rules by an IPv6 destination? So much is taken for granted of rules that can't be read.
+fn names_destinations() -> bool {
+    let (nftables, tables) = (ruleset(), printed_by("ip6tables-save", &[]));
+    let by_nftables = nftables.as_ref().is_some_and(|text| text.contains("ip6 daddr "));
+    let by_tables = tables.as_ref().is_some_and(|text| text.contains(" -d "));
+    by_nftables || by_tables || (nftables.is_none() && tables.is_none())
+}
+
 /// Where rules are that drop, as far as that can be seen.
 fn culprits() -> String {
-    let listed = Command::new("nft").args(["list", "ruleset"]).output();
-    let text = listed.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
-    let chains = dropping_chains(&text);
+    let chains = dropping_chains(&ruleset().unwrap_or_default());
     if chains.is_empty() { String::new() } else { format!(" (nftables: {})", chains.join(", ")) }
 }
 
@@ -135,7 +185,7 @@ fn dropping_chains(ruleset: &str) -> Vec<String> {
     found
 }
 
-fn comes_back(interface: &str, index: u32, family: Family, local: &[LocalAddress]) -> io::Result<bool> {
+fn comes_back(interface: &str, index: u32, family: Family, scene: &Scene<'_>) -> io::Result<bool> {
     let group = if family == Family::Ipv4 { GROUP_IPV4.into() } else { GROUP_IPV6.into() };
     let (receiver, sender) = (open(group)?, open(group)?);
     for socket in [&receiver, &sender] {
@@ -144,7 +194,7 @@ fn comes_back(interface: &str, index: u32, family: Family, local: &[LocalAddress
     match family {
         Family::Ipv4 => {
             receiver.join_multicast_v4_n(&GROUP_IPV4, &InterfaceIndexOrAddress::Index(index))?;
-            let own = local.iter().find(|one| one.interface == interface && one.address.is_ipv4());
+            let own = scene.local.iter().find(|one| one.interface == interface && one.address.is_ipv4());
             if let Some(IpAddr::V4(own)) = own.map(|one| one.address) {
                 sender.set_multicast_if_v4(&own)?;
             }
@@ -156,7 +206,19 @@ fn comes_back(interface: &str, index: u32, family: Family, local: &[LocalAddress
             sender.set_multicast_hops_v6(0)?;
         }
     }
-    Ok(sends(&sender, scoped(group, index))? && arrives(&receiver)?)
+    if !sends(&sender, scoped(group, index))? {
+        return Ok(false);
+    }
+    if arrives(&receiver)? {
+        return Ok(true);
+    }
+    // What comes from this machine may be dropped where what comes from the other nodes may pass.
+    for peer in scene.others().filter(|peer| peer.is_ipv4() && family == Family::Ipv4) {
+        if arrival::try_from(peer, group, interface, index)? == Arrival::Passed {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Of the family of `of`.
