@@ -32,6 +32,7 @@ mod tests;
 
 use std::{collections::VecDeque, net::IpAddr, time::Duration};
 
+pub use level::Level;
 pub use reconfigure::{CantReconfigure, check_reconfigure};
 
 use faults::Faults;

@@ -44,7 +44,7 @@ pub use config::{
     AdvertisementInterval, ChecksumForm, Family, GroupConfig, Interface, MemberConfig, MemberId, PeerKind,
     Preempt, Priority, Version, VirtualAddress, Vrid, is_link_local,
 };
-pub use group::Group;
+pub use group::{Group, Level};
 pub use moment::Moment;
 pub use output::{Moments, Output, TimeoutReason, Transition};
 pub use password::Password;

@@ -13,15 +13,17 @@ const MOST_DEGRADATIONS: u8 = 8;
 
 /// How good a holder of the address its sender is: 0 leaving, 1..=8 degraded, 9 ready.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub(super) struct Level(u8);
+pub struct Level(u8);
 
 impl Level {
-    pub(super) const LEAVING: Self = Self(0);
-    pub(super) const READY: Self = Self(9);
+    /// Anyone better should take over.
+    pub const LEAVING: Self = Self(0);
+    /// Nothing is wrong with it.
+    pub const READY: Self = Self(9);
 
     /// The level that a priority says; `None` for 0, whose sender is gone. A foreign peer knows priorities only, so all
     /// of its are those of a ready node.
-    pub(super) const fn of(priority: u8, peer: PeerKind) -> Option<Self> {
+    pub const fn of(priority: u8, peer: PeerKind) -> Option<Self> {
         match (priority, peer) {
             (0, _) => None,
             (_, PeerKind::Keepalived) | (18.., PeerKind::Lbctl) => Some(Self::READY),
@@ -31,7 +33,7 @@ impl Level {
     }
 
     /// Our own level; `None` in a fault.
-    pub(super) fn of_readiness(readiness: &Readiness) -> Option<Self> {
+    pub fn of_readiness(readiness: &Readiness) -> Option<Self> {
         match readiness {
             Readiness::Ready => Some(Self::READY),
             Readiness::Degraded { reasons } => Some(Self(9 - degradations(reasons))),

@@ -1,6 +1,6 @@
 //! Whether the addresses may be given away, and who would take them, as far as the hello says.
 
-use lb_vrrp::{PeerKind, Readiness, State};
+use lb_vrrp::{Level, PeerKind, Readiness, State};
 
 use crate::{
     config::text,
@@ -145,7 +145,7 @@ impl Daemon {
             let peer = session.and_then(|session| session.peers().iter().find(|peer| peer.name == *name));
             match peer.map(|peer| (peer, peer.group(group))) {
                 Some((peer, _)) if peer.has_ended() => reasons.push(format!("{name} is stopped")),
-                Some((peer, Some(hello))) => match obstacle(hello, self.degradations(group), refused) {
+                Some((peer, Some(hello))) => match obstacle(hello, self.degraded(group), refused) {
                     None => ready.push(self.heir(peer, hello)),
                     Some(why) => reasons.push(format!("{name} {why}")),
                 },
@@ -171,28 +171,23 @@ impl Daemon {
         }
     }
 
-    /// Of this node; `None` if nothing is wrong with it.
-    fn degradations(&self, group: &str) -> Option<u8> {
+    /// The level of this node; `None` if nothing is wrong with it.
+    fn degraded(&self, group: &str) -> Option<Level> {
         let known = self.groups.iter().find(|known| known.config.name == group)?;
         match known.tracker.readiness() {
-            Readiness::Degraded { reasons } => Some(degradations(reasons.len())),
+            degraded @ Readiness::Degraded { .. } => Level::of_readiness(&degraded),
             _ => None,
         }
     }
 }
 
-/// As many as priorities tell apart.
-fn degradations(number: usize) -> u8 {
-    u8::try_from(number).unwrap_or(u8::MAX).min(8)
-}
-
-/// Why a node that says this should not be given what a node holds with so many degradations, behind its name: it would serve no
-/// worse with as many, and as an equal it would not give the addresses back.
-fn obstacle(hello: &GroupHello, own: Option<u8>, refused: &refusing::Refused) -> Option<String> {
+/// Why a node that says this should not be given what a node of this level holds, behind its name: on the same level it would serve
+/// no worse, and as an equal it would not give the addresses back.
+fn obstacle(hello: &GroupHello, own: Option<Level>, refused: &refusing::Refused) -> Option<String> {
     let why = match &hello.ready {
         // It says the first reasons only; the level is all of them.
         Ready::Degraded { reasons }
-            if own.is_none_or(|own| 9_u8.saturating_sub(hello.priority / 2) > own) =>
+            if own.is_none_or(|own| Level::of(hello.priority, PeerKind::Lbctl) < Some(own)) =>
         {
             let than = if own.is_some() { ", more than this node" } else { "" };
             format!("is degraded{than} ({})", reasons.join("; "))
@@ -240,6 +235,10 @@ mod tests {
         let drained = Ready::Fault { reason: "drained by root".to_owned() };
         let starting = Ready::Starting { reason: String::new() };
         // One degradation is 16 or 17, two are 14 or 15, eight and more are 2 or 3.
+        let level = |number| {
+            let reasons = vec![String::new(); number];
+            Level::of_readiness(&Readiness::Degraded { reasons })
+        };
         for (ready, priority, own, expected) in [
             (&Ready::Yes, 253, None, None),
             (&Ready::Yes, 253, Some(2), None),
@@ -248,16 +247,20 @@ mod tests {
             (&degraded, 16, Some(2), None),
             (&degraded, 15, Some(1), Some("is degraded, more than this node (app is down)")),
             (&degraded, 2, Some(8), None),
+            (&degraded, 2, Some(300), None),
+            // What is no priority of a node that is there.
+            (&degraded, 0, Some(8), Some("is degraded, more than this node (app is down)")),
             (&drained, 253, Some(3), Some("can't hold it (drained by root)")),
             (&starting, 2, Some(8), Some("has just started")),
         ] {
-            let why = obstacle(&said(ready.clone(), priority, None), own, &refusing::Refused::default());
+            let own_level = own.and_then(level);
+            let why =
+                obstacle(&said(ready.clone(), priority, None), own_level, &refusing::Refused::default());
             assert_eq!(why.as_deref(), expected, "{ready:?} {priority} and {own:?}");
         }
-        assert_eq!((degradations(1), degradations(8), degradations(300)), (1, 8, 8));
         let paused = said(degraded, 17, Some("frontend web is paused by root"));
         assert_eq!(
-            obstacle(&paused, Some(1), &refusing::Refused::default()).as_deref(),
+            obstacle(&paused, level(1), &refusing::Refused::default()).as_deref(),
             Some("would refuse clients: frontend web is paused by root")
         );
     }
