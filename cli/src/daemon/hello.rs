@@ -24,6 +24,7 @@ use crate::{control::Ready, signing};
 
 pub(super) mod endpoint;
 pub(super) mod message;
+mod peer;
 #[cfg(test)]
 mod tests;
 
@@ -42,7 +43,7 @@ const SILENCE: Duration = Duration::from_millis(2_750);
 /// A differing file is reported again no sooner, whatever a forger says.
 const DRIFT_GAP: Duration = Duration::from_secs(60);
 
-/// The same for hellos that are not believed.
+/// The same for hellos that are not believed, or not understood.
 const REFUSAL_GAP: Duration = Duration::from_secs(60);
 
 /// TTL of a hello, sent and required: it was never routed.
@@ -111,6 +112,7 @@ pub(super) struct Peer {
     /// The last datagram from its address and port that was not signed as it should be, until a right one comes.
     refused: Option<(Moment, Refusal)>,
     refusal_told: Option<Moment>,
+    puzzle_told: Option<(Moment, Vec<String>)>,
     events_left: u32,
     events_since: Moment,
 }
@@ -122,6 +124,8 @@ pub(super) enum Refusal {
     Unsigned,
     /// It is, and not by our secret.
     OtherSecret,
+    /// It begins as a hello does, and is none that this program can read.
+    Unreadable,
 }
 
 /// Something worth a line in the log.
@@ -137,6 +141,8 @@ pub(super) enum Event {
     FileDiffers { peer: String, theirs: String },
     /// Its hellos are not believed.
     Refused { peer: String, why: Refusal },
+    /// It says things that this program does not understand.
+    Puzzles { peer: String, what: Vec<String> },
 }
 
 /// See the module.
@@ -290,7 +296,10 @@ impl Session {
                 let why = match error {
                     message::DecodeError::Unsigned => Some(Refusal::Unsigned),
                     message::DecodeError::Signature => Some(Refusal::OtherSecret),
-                    _ => None,
+                    message::DecodeError::Version(_) | message::DecodeError::Malformed => {
+                        Some(Refusal::Unreadable)
+                    }
+                    message::DecodeError::TooLong(_) | message::DecodeError::Foreign => None,
                 };
                 self.events.extend(why.and_then(|why| peer.refuse(now, why)));
                 return self.count(error.counter());
@@ -321,8 +330,12 @@ impl Session {
         }
         let event = peer.take(now, hello).filter(|_| peer.may_tell(now));
         let drift = peer.drift(now, &self.local.file);
-        self.events.extend(event.into_iter().chain(drift));
+        let (puzzle, is_puzzling) = (peer.puzzle(now), peer.says_unknown());
+        self.events.extend(event.into_iter().chain(drift).chain(puzzle));
         self.count("hello_received");
+        if is_puzzling {
+            self.count("hello_unknown_word");
+        }
     }
 
     /// The moment of `poll_timeout` passed. Early calls do nothing.
@@ -410,162 +423,12 @@ impl Session {
             addresses: self.local.addresses.clone(),
             ending: self.ending,
             shortened: false,
+            unknown: Vec::new(),
         }
     }
 
     fn count(&mut self, name: &'static str) {
         *self.counters.entry(name).or_default() += 1;
-    }
-}
-
-impl Peer {
-    fn new(now: Moment, name: String, address: IpAddr) -> Self {
-        Self {
-            name,
-            address,
-            last: None,
-            silent: false,
-            due: now + SILENCE,
-            past_boots: VecDeque::new(),
-            broke_off: None,
-            noted: VecDeque::new(),
-            drift_reported: None,
-            refused: None,
-            refusal_told: None,
-            events_left: EVENTS,
-            events_since: now,
-        }
-    }
-
-    /// The last counter that was heard of a boot. A boot that was thought to be over goes on from there: else one forged
-    /// hello of a new boot would silence the peer until its next restart.
-    fn counter_of(&self, boot: &str) -> Option<u64> {
-        let last = self.last.as_ref().map(|(_, last)| (&last.boot, last.counter));
-        let past = self.past_boots.iter().map(|(boot, counter)| (boot, *counter));
-        last.into_iter().chain(past).find(|(known, _)| *known == boot).map(|(_, counter)| counter)
-    }
-
-    /// Whether this boot was not heard of late. A few, so that a recorded one does not take the place of the one that runs.
-    fn note(&mut self, boot: &str) -> bool {
-        let is_new = !self.noted.iter().any(|noted| noted == boot);
-        self.noted.retain(|noted| noted != boot);
-        if self.noted.len() == NOTED_BOOTS {
-            self.noted.pop_front();
-        }
-        self.noted.push_back(boot.to_owned());
-        is_new
-    }
-
-    fn boots(&self) -> impl Iterator<Item = String> {
-        let last = self.last.iter().map(|(_, hello)| &hello.boot).filter(|boot| !self.noted.contains(boot));
-        self.noted.iter().chain(last).cloned()
-    }
-
-    fn may_tell(&mut self, now: Moment) -> bool {
-        let gaps = now.saturating_since(self.events_since).as_nanos() / EVENT_GAP.as_nanos();
-        if gaps > 0 {
-            let gained = u32::try_from(gaps).unwrap_or(EVENTS);
-            self.events_left = self.events_left.saturating_add(gained).min(EVENTS);
-            self.events_since = now;
-        }
-        let may = self.events_left > 0;
-        self.events_left = self.events_left.saturating_sub(1);
-        may
-    }
-
-    fn refuse(&mut self, now: Moment, why: Refusal) -> Option<Event> {
-        self.refused = Some((now, why));
-        let told = self.refusal_told.is_some_and(|at| now.saturating_since(at) < REFUSAL_GAP);
-        if told {
-            return None;
-        }
-        self.refusal_told = Some(now);
-        Some(Event::Refused { peer: self.name.clone(), why })
-    }
-
-    /// Why it is silent, if something comes from it all the same.
-    pub(super) fn refusal(&self, now: Moment) -> Option<Refusal> {
-        let (at, why) = self.refused?;
-        (now.saturating_since(at) < SILENCE).then_some(why)
-    }
-
-    fn take(&mut self, now: Moment, hello: Hello) -> Option<Event> {
-        let ending = hello.ending;
-        let is_known = self.last.as_ref().is_some_and(|(_, last)| last.ending && last.boot == hello.boot);
-        let why = match &self.last {
-            None => Some("first hello"),
-            Some(_) if self.silent => Some("after a silence"),
-            Some((_, last)) if last.boot != hello.boot => Some("after a restart"),
-            Some(_) => None,
-        };
-        if let Some((at, last)) = self.last.take()
-            && last.boot != hello.boot
-        {
-            if !last.ending {
-                self.broke_off = Some((at, now));
-            }
-            self.past_boots.retain(|(boot, _)| *boot != hello.boot);
-            if self.past_boots.len() == PAST_BOOTS {
-                self.past_boots.pop_front();
-            }
-            self.past_boots.push_back((last.boot, last.counter));
-        }
-        self.last = Some((now, hello));
-        self.refused = None;
-        self.due = now + SILENCE;
-        self.silent = ending;
-        if ending {
-            return (!is_known).then(|| Event::Ended { peer: self.name.clone() });
-        }
-        why.map(|why| Event::Appeared { peer: self.name.clone(), why })
-    }
-
-    /// The last that it said is that it ends.
-    pub(super) fn has_ended(&self) -> bool {
-        self.last.as_ref().is_some_and(|(_, hello)| hello.ending)
-    }
-
-    /// Did its daemon end around `at` without a word? Known once another one has said hello.
-    pub(super) fn broke_off_at(&self, at: Moment) -> bool {
-        self.broke_off.is_some_and(|(last, next)| last <= at + MIN_GAP && at <= next)
-    }
-
-    /// It said hello before, and says nothing any more, not even that it ends.
-    pub(super) fn is_mute(&self) -> bool {
-        self.silent && self.last.is_some() && !self.has_ended()
-    }
-
-    /// The peer's part in `group`, if it is not silent.
-    pub(super) fn group(&self, group: &str) -> Option<&GroupHello> {
-        let (_, hello) = self.last.as_ref().filter(|_| !self.silent)?;
-        hello.groups.iter().find(|found| found.name == group)
-    }
-
-    /// The last that it said of its part in `group`, and when.
-    pub(super) fn said_of(&self, group: &str) -> Option<(Moment, &GroupHello)> {
-        self.last.as_ref().map(|(at, _)| *at).zip(self.group(group))
-    }
-
-    /// True if it said after `since` that it holds `group`. What it said before that is overtaken by events.
-    pub(super) fn claims(&self, group: &str, since: Moment) -> bool {
-        let later = self.last.as_ref().is_some_and(|(at, _)| *at >= since);
-        later && self.group(group).is_some_and(|hello| hello.state == State::Active)
-    }
-
-    fn drift(&mut self, now: Moment, ours: &str) -> Option<Event> {
-        let (_, hello) = self.last.as_ref()?;
-        if hello.file == ours {
-            return None;
-        }
-        let known = self
-            .drift_reported
-            .as_ref()
-            .is_some_and(|(at, theirs)| *theirs == hello.file || now.saturating_since(*at) < DRIFT_GAP);
-        if known {
-            return None;
-        }
-        self.drift_reported = Some((now, hello.file.clone()));
-        Some(Event::FileDiffers { peer: self.name.clone(), theirs: hello.file.clone() })
     }
 }
 

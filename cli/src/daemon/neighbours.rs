@@ -136,9 +136,17 @@ impl Neighbours {
                     let why = match why {
                         Refusal::Unsigned => "not signed: no secret_file there, or none that is in force",
                         Refusal::OtherSecret => "signed with another secret than ours",
+                        Refusal::Unreadable => {
+                            "this program can't read them: another version of lbctl, or not lbctl"
+                        }
                     };
                     tracing::warn!(peer, why, "hellos of a node are not believed");
                 }
+                Event::Puzzles { peer, what } => tracing::warn!(
+                    peer,
+                    what = what.join(", "),
+                    "a node says what this program does not understand, and it is taken to promise nothing by that: a newer lbctl?"
+                ),
                 Event::FileDiffers { peer, theirs } => {
                     tracing::warn!(peer, theirs, "the file differs");
                 }

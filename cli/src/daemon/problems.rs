@@ -218,6 +218,10 @@ fn silence(facts: &Facts<'_>, status: &Status, peer: &Peer) -> Problem {
                 "Compare the file that secret_file of [cluster] names on both nodes (sha256sum), copy the right one over, \
                  then: lbctl reload.",
             ),
+            Refusal::Unreadable => (
+                "can't be read",
+                "Compare the versions: lbctl --version on both nodes. Upgrade the older one.",
+            ),
         };
         return Problem {
             what: format!("hellos of {} {what}", peer.name),

@@ -13,6 +13,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{control::Ready, output::text::printable};
 
+mod reading;
+
 /// Bytes of a hello: one datagram on any path that carries Ethernet.
 pub(crate) const MAX_BYTES: usize = 1400;
 
@@ -40,6 +42,7 @@ const LONGEST: usize = REASON_LENGTH + 1;
 
 /// What a node says of itself.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(from = "reading::Said")]
 pub(crate) struct Hello {
     /// Its name in the file.
     pub(crate) node: String,
@@ -52,30 +55,32 @@ pub(crate) struct Hello {
     /// SHA-256 of its file, hexadecimal.
     pub(crate) file: String,
     /// How far it is with signed advertisements ([`crate::signing::word`]); a program of before says nothing.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) signs: Option<String>,
     /// For how long an operator has kept it out of the election; a program of before does not say it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) drained_ms: Option<u64>,
     /// The boots of other nodes that it has heard of late: who was recorded does not name one that began later. Of a cluster with a
     /// secret; a program of before says nothing.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) hears: Option<Vec<String>>,
     /// In the order of its file.
     pub(crate) groups: Vec<GroupHello>,
     /// Its own addresses by interface: the sources of its advertisements are among them.
-    #[serde(default)]
     pub(crate) addresses: Vec<InterfaceAddresses>,
     /// The last hello of this boot: the node is ending.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) ending: bool,
     /// Something was left out to stay within the limit.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) shortened: bool,
+    /// What it says that this program does not understand: `ready resting`, a few of them.
+    #[serde(skip)]
+    pub(crate) unknown: Vec<String>,
 }
 
 /// A node's part in a group.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub(crate) struct GroupHello {
     /// Name of the group.
     pub(crate) name: String,
@@ -90,18 +95,18 @@ pub(crate) struct GroupHello {
     /// How good a holder it is, with the first reasons.
     pub(crate) ready: Ready,
     /// How long ago it announced the addresses that it holds, in microseconds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) announced_us: Option<u64>,
     /// What is ordered there that would keep clients out, were it to hold the addresses; a program of before does not say it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) refuses: Option<String>,
     /// All frontends and backends that are meant by it.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) refused: Vec<String>,
 }
 
 /// The addresses of an interface.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub(crate) struct InterfaceAddresses {
     /// Its name.
     pub(crate) interface: String,
@@ -251,7 +256,9 @@ impl Hello {
             addresses,
             ending: _,
             shortened: _,
+            unknown,
         } = &mut self;
+        unknown.iter_mut().for_each(tame);
         hears.iter_mut().flatten().for_each(tame);
         signs.iter_mut().for_each(tame);
         [node, version, boot, file].into_iter().for_each(tame);
@@ -333,6 +340,7 @@ mod tests {
             }],
             ending: false,
             shortened: false,
+            unknown: Vec::new(),
         }
     }
 
