@@ -1,24 +1,21 @@
 //! Buffers of a worker: borrowed while there are bytes to hold, never by a connection that waits.
 //!
-//! A [`Buffer`] goes back to its pool when it is dropped. The pool keeps at most `KEPT` of them; beyond that the
-//! memory is given back to the allocator, so a peak does not stay.
+//! A [`Buffer`] goes back to its pool when it is dropped. The pool keeps what was needed lately; the rest is given back to
+//! the allocator, so a peak does not stay.
 
-use std::{cell::RefCell, io, rc::Rc};
+use std::{io, rc::Rc};
 
-use crate::stream::Stream;
+use crate::{stream::Stream, unused::Unused};
 
 /// Bytes in one buffer.
 pub const BUFFER_SIZE: usize = 16 * 1024;
-
-/// Unused buffers that a worker keeps (4 MiB).
-const KEPT: usize = 256;
 
 /// The unused buffers of one worker.
 #[derive(Debug)]
 pub struct BufferPool {
     /// Bytes of each.
     size: usize,
-    unused: RefCell<Vec<Box<[u8]>>>,
+    unused: Unused<Box<[u8]>>,
 }
 
 impl Default for BufferPool {
@@ -30,20 +27,24 @@ impl Default for BufferPool {
 impl BufferPool {
     /// One whose buffers have another size than [`BUFFER_SIZE`].
     pub(crate) fn of(size: usize) -> Self {
-        Self { size, unused: RefCell::default() }
+        Self { size, unused: Unused::default() }
     }
 
     /// Borrows an empty buffer of the pool's size.
     pub fn take(self: &Rc<Self>) -> Buffer {
-        let bytes = self.unused.borrow_mut().pop().unwrap_or_else(|| vec![0; self.size].into_boxed_slice());
+        let bytes = self.unused.take().unwrap_or_else(|| vec![0; self.size].into_boxed_slice());
         Buffer { bytes, start: 0, end: 0, pool: Rc::clone(self) }
     }
 
     fn give_back(&self, bytes: Box<[u8]>) {
-        let mut unused = self.unused.borrow_mut();
-        if unused.len() < KEPT && bytes.len() == self.size {
-            unused.push(bytes);
+        if bytes.len() == self.size {
+            self.unused.give_back(bytes);
         }
+    }
+
+    /// Gives back what was not needed since the last time. Due once a second.
+    pub(crate) fn sweep(&self) {
+        self.unused.sweep();
     }
 }
 
@@ -218,10 +219,14 @@ mod tests {
     }
 
     #[test]
-    fn pool_keeps_a_bounded_number_of_unused_buffers() {
+    fn pool_keeps_what_is_of_its_size_and_was_needed_lately() {
         let pool = Rc::new(BufferPool::default());
-        let buffers: Vec<_> = (0..KEPT + 10).map(|_| pool.take()).collect();
+        let mut buffers: Vec<_> = (0..500).map(|_| pool.take()).collect();
+        buffers[0].enlarge();
         drop(buffers);
-        assert_eq!(pool.unused.borrow().len(), 256);
+        assert_eq!(pool.unused.len(), 500, "the small one of the enlarged came back");
+        pool.sweep();
+        pool.sweep();
+        assert_eq!(pool.unused.len(), 250);
     }
 }

@@ -56,6 +56,7 @@ mod tcp;
 pub mod tls;
 pub mod trace;
 mod transitions;
+mod unused;
 pub mod upstream;
 pub mod wheel;
 mod worker;

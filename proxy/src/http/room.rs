@@ -5,7 +5,7 @@
 //! a request allocates nothing, and a connection that waits for its next request carries none of it.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::Cell,
     convert::Infallible,
     fmt,
     future::{Future, poll_fn},
@@ -18,14 +18,11 @@ use super::{
     idle::{Idle, Waited},
     session::{Left, Session},
 };
-use crate::{connection::Connection, stream::Stream, wheel::Deadline};
-
-/// Unused rooms that a worker keeps.
-const KEPT: usize = 256;
+use crate::{connection::Connection, stream::Stream, unused::Unused, wheel::Deadline};
 
 /// The unused rooms of a worker.
 pub(crate) struct Rooms<S> {
-    unused: RefCell<Vec<Room<S>>>,
+    unused: Unused<Room<S>>,
 }
 
 struct Room<S> {
@@ -55,8 +52,7 @@ impl<S: Stream> Rooms<S> {
         waited: Waited,
     ) -> Left {
         let Some(waiting) = idle.take() else { return Left::Closed };
-        let unused = self.unused.borrow_mut().pop();
-        let mut room = unused.unwrap_or_else(|| Room::new(connection));
+        let mut room = self.unused.take().unwrap_or_else(|| Room::new(connection));
         room.desk.next.set(Some(Task { connection: Rc::clone(connection), idle: waiting, waited }));
         let (left, result) = poll_fn(|context| {
             let Poll::Pending = room.work.as_mut().poll(context);
@@ -64,11 +60,13 @@ impl<S: Stream> Rooms<S> {
         })
         .await;
         *idle = Some(left);
-        let mut unused = self.unused.borrow_mut();
-        if unused.len() < KEPT {
-            unused.push(room);
-        }
+        self.unused.give_back(room);
         result
+    }
+
+    /// Gives back what was not needed since the last time. Due once a second.
+    pub(crate) fn sweep(&self) {
+        self.unused.sweep();
     }
 }
 
@@ -99,13 +97,13 @@ async fn work<S: Stream>(desk: Rc<Desk<S>>, deadline: Deadline) -> Infallible {
 
 impl<S> Default for Rooms<S> {
     fn default() -> Self {
-        Self { unused: RefCell::default() }
+        Self { unused: Unused::default() }
     }
 }
 
 impl<S> fmt::Debug for Rooms<S> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Rooms").field("unused", &self.unused.borrow().len()).finish()
+        formatter.debug_struct("Rooms").field("unused", &self.unused.len()).finish()
     }
 }
 

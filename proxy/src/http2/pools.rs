@@ -5,11 +5,16 @@ use std::{cell::RefCell, rc::Rc};
 use super::{BUFFER_SIZE, hpack, outbound, request};
 use crate::buffer::BufferPool;
 
+/// Bytes of most heads; longer ones get more.
+const HEAD_SIZE: usize = 2 * 1024;
+
 /// See the module.
 #[derive(Debug)]
 pub struct Pools {
-    /// For messages and their content.
+    /// For content.
     pub(super) buffers: Rc<BufferPool>,
+    /// For heads, which a hundred streams at once have in their connection: small, so that all of them stay warm.
+    pub(super) heads: Rc<BufferPool>,
     /// For frames: each holds two of the longest and some more.
     pub(super) frames: Rc<BufferPool>,
     pub(super) sections: RefCell<Sections>,
@@ -30,7 +35,14 @@ impl Pools {
     #[must_use]
     pub fn new(buffers: Rc<BufferPool>) -> Self {
         let frames = Rc::new(BufferPool::of(BUFFER_SIZE));
-        Self { buffers, frames, sections: RefCell::default() }
+        let heads = Rc::new(BufferPool::of(HEAD_SIZE));
+        Self { buffers, heads, frames, sections: RefCell::default() }
+    }
+
+    /// Gives back what was not needed since the last time. Due once a second. `buffers` are their owner's.
+    pub(crate) fn sweep(&self) {
+        self.heads.sweep();
+        self.frames.sweep();
     }
 }
 

@@ -29,7 +29,7 @@ use crate::{
     wheel::{TICK, Wheel},
 };
 
-/// Between two looks at the idle upstream connections.
+/// Between two looks at the idle upstream connections, and at what is unused.
 const SWEEP: Duration = Duration::from_secs(1);
 
 /// What the tasks of one worker share, whatever the configuration.
@@ -107,6 +107,17 @@ impl Core {
         (core, worker)
     }
 
+    /// Gives back what was not needed lately.
+    fn sweep(&self) {
+        for buffers in [&self.buffers, &self.record_buffers] {
+            buffers.sweep();
+        }
+        self.http2_pools.sweep();
+        self.rooms.sweep();
+        self.tls_rooms.sweep();
+        self.lane_rooms.sweep();
+    }
+
     /// `None` at the end.
     pub(super) fn current(&self) -> Option<Rc<Worker>> {
         self.current.borrow().clone()
@@ -155,6 +166,7 @@ async fn turn_wheel(core: Rc<Core>) {
         core.log.flush();
         if swept.elapsed() >= SWEEP {
             swept = Instant::now();
+            core.sweep();
             if let Some(worker) = core.current() {
                 worker.idle_upstreams().sweep(core.wheel.ticks());
             }

@@ -116,10 +116,10 @@ impl Machine {
         }
         let is_of_server = self.role == Role::Client;
         match target {
-            Target::New | Target::Response(_) => head = Some(pools.buffers.take()),
+            Target::New | Target::Response(_) => head = Some(pools.heads.take()),
             // Behind a Content-Length HTTP/1.1 has no place for them.
             Target::Trailers(key) if self.streams[key].due.is_none() => {
-                head.insert(pools.buffers.take()).push(b"0\r\n");
+                head.insert(pools.heads.take()).push(b"0\r\n");
             }
             Target::Trailers(_) | Target::Ignored | Target::Refused | Target::Late => {}
         }
@@ -244,8 +244,9 @@ impl Machine {
             return Ok(Target::Ignored);
         }
         self.last = id;
-        let open = self.streams.iter().filter(|(_, stream)| stream.remote != Remote::Reset).count();
-        if open >= self.most || self.streams.len() >= ALL_STREAMS {
+        // Counted only where it may matter: it is done for each request.
+        let open = || self.streams.iter().filter(|(_, stream)| stream.remote != Remote::Reset).count();
+        if self.streams.len() >= ALL_STREAMS || (self.streams.len() >= self.most && open() >= self.most) {
             return Ok(Target::Refused);
         }
         Ok(Target::New)
