@@ -306,7 +306,8 @@ fn field_line(line: &[u8], start: usize, first: bool) -> Result<Line, Malformed>
         return Err(name_fault(line));
     }
     let (name, raw) = (&line[..colon], &line[colon + 1..]);
-    if !is_field_content(line) {
+    // A token has nothing in it that is no field content.
+    if !is_field_content(raw) {
         return Err(Malformed::FieldValue);
     }
     let is_space = |byte: &u8| matches!(byte, b' ' | b'\t');

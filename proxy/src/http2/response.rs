@@ -3,10 +3,15 @@
 //! Whatever writes it is this program ([`crate::http::head::response`], replies, rules), in one form: a head is in one piece, a
 //! chunk has no extensions.
 
+use std::sync::LazyLock;
+
 use memchr::{memchr, memmem};
 
 use super::hpack;
 use crate::http::{head::name::Name, headers::Sink};
+
+/// Where heads end. Made once: making it takes as long as looking for it.
+static END: LazyLock<memmem::Finder<'static>> = LazyLock::new(|| memmem::Finder::new(b"\r\n\r\n"));
 
 /// A head.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -43,7 +48,7 @@ pub(super) enum Chunks {
 /// The head at the start of `bytes`, whose fields are appended to `section`; `None` if it is not whole. `is_head` says if it
 /// answers HEAD.
 pub(super) fn read(bytes: &[u8], is_head: bool, section: &mut impl Sink) -> Option<Head> {
-    let length = memmem::find(bytes, b"\r\n\r\n")? + 4;
+    let length = length_of_head(bytes)?;
     let status = bytes.get(9..12)?.iter().fold(0, |status, digit| status * 10 + u16::from(digit & 15));
     hpack::put_status(status, section);
     let fields = &bytes[memchr(b'\n', bytes)? + 1..length - 2];
@@ -73,9 +78,19 @@ pub(super) fn read_trailers(fields: &[u8], section: &mut impl Sink) {
     }
 }
 
+/// Bytes of the head at the start of `bytes`, if it is whole.
+pub(super) fn length_of_head(bytes: &[u8]) -> Option<usize> {
+    END.find(bytes).map(|end| end + 4)
+}
+
 /// The fields of whole lines.
 pub(super) fn lines(bytes: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
-    let lines = bytes.split_inclusive(|&byte| byte == b'\n').filter(|line| line.ends_with(b"\n"));
+    let mut rest = bytes;
+    let lines = std::iter::from_fn(move || {
+        let (line, behind) = rest.split_at(memchr(b'\n', rest)? + 1);
+        rest = behind;
+        Some(line)
+    });
     lines.filter_map(split)
 }
 

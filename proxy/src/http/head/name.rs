@@ -52,37 +52,39 @@ pub enum Name {
 impl Name {
     /// Which field `name` is.
     pub fn of(name: &[u8]) -> Self {
-        let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
-        match name.len() {
-            2 if is("te") => Self::Te,
-            3 if is("age") || is("via") => Self::ContentDescription,
-            4 if is("host") => Self::Host,
-            4 if is("date") || is("vary") => Self::ContentDescription,
-            6 if is("cookie") => Self::Cookie,
-            6 if is("expect") => Self::Expect,
-            6 if is("pragma") => Self::ContentDescription,
-            7 if is("trailer") => Self::Trailer,
-            7 if is("upgrade") => Self::Upgrade,
-            7 if is("expires") || is("warning") => Self::ContentDescription,
-            8 if is("location") => Self::ContentDescription,
-            9 if is("forwarded") => Self::Forwarded,
-            10 if is("connection") => Self::Connection,
-            10 if is("keep-alive") => Self::KeepAlive,
-            10 if is("set-cookie") => Self::SetCookie,
-            11 if is("retry-after") => Self::ContentDescription,
-            12 if is("content-type") || is("max-forwards") => Self::ContentDescription,
-            13 if is("authorization") => Self::Authorization,
-            13 if is("cache-control") || is("content-range") => Self::ContentDescription,
-            14 if is("content-length") => Self::ContentLength,
-            14 if is("http2-settings") => Self::Http2Settings,
-            16 if is("proxy-connection") => Self::ProxyConnection,
-            16 if is("www-authenticate") => Self::WwwAuthenticate,
-            16 if is("content-encoding") => Self::ContentDescription,
-            17 if is("transfer-encoding") => Self::TransferEncoding,
-            17 if is("sec-websocket-key") => Self::SecWebSocketKey,
-            18 if is("proxy-authenticate") => Self::ProxyAuthenticate,
-            19 if is("proxy-authorization") => Self::ProxyAuthorization,
-            12.. if name[..12].eq_ignore_ascii_case(b"x-forwarded-") => Self::XForwarded,
+        let is = |known: &str| is_name(name, known.as_bytes());
+        // Length and first letter leave one or two to compare with.
+        let first = name.first().map_or(0, u8::to_ascii_lowercase);
+        match (name.len(), first) {
+            (2, b't') if is("te") => Self::Te,
+            (3, b'a' | b'v') if is("age") || is("via") => Self::ContentDescription,
+            (4, b'd' | b'v') if is("date") || is("vary") => Self::ContentDescription,
+            (4, b'h') if is("host") => Self::Host,
+            (6, b'c') if is("cookie") => Self::Cookie,
+            (6, b'e') if is("expect") => Self::Expect,
+            (6, b'p') if is("pragma") => Self::ContentDescription,
+            (7, b'e' | b'w') if is("expires") || is("warning") => Self::ContentDescription,
+            (7, b't') if is("trailer") => Self::Trailer,
+            (7, b'u') if is("upgrade") => Self::Upgrade,
+            (8, b'l') if is("location") => Self::ContentDescription,
+            (9, b'f') if is("forwarded") => Self::Forwarded,
+            (10, b'c') if is("connection") => Self::Connection,
+            (10, b'k') if is("keep-alive") => Self::KeepAlive,
+            (10, b's') if is("set-cookie") => Self::SetCookie,
+            (11, b'r') if is("retry-after") => Self::ContentDescription,
+            (12, b'c' | b'm') if is("content-type") || is("max-forwards") => Self::ContentDescription,
+            (13, b'a') if is("authorization") => Self::Authorization,
+            (13, b'c') if is("cache-control") || is("content-range") => Self::ContentDescription,
+            (14, b'c') if is("content-length") => Self::ContentLength,
+            (14, b'h') if is("http2-settings") => Self::Http2Settings,
+            (16, b'c') if is("content-encoding") => Self::ContentDescription,
+            (16, b'p') if is("proxy-connection") => Self::ProxyConnection,
+            (16, b'w') if is("www-authenticate") => Self::WwwAuthenticate,
+            (17, b's') if is("sec-websocket-key") => Self::SecWebSocketKey,
+            (17, b't') if is("transfer-encoding") => Self::TransferEncoding,
+            (18, b'p') if is("proxy-authenticate") => Self::ProxyAuthenticate,
+            (19, b'p') if is("proxy-authorization") => Self::ProxyAuthorization,
+            (12.., b'x') if is_name(&name[..12], b"x-forwarded-") => Self::XForwarded,
             _ => Self::Other,
         }
     }
@@ -138,5 +140,98 @@ impl Name {
     /// RFC 9110 §6.5.1: may it be in a trailer section that is passed on?
     pub fn is_allowed_in_trailer(self) -> bool {
         matches!(self, Self::Other)
+    }
+}
+
+/// Is `name`, in letters of either case, `known`, which has small letters, digits and hyphens alone? Eight bytes at a time; the
+/// last eight overlap those before them.
+#[inline]
+pub(crate) fn is_name(name: &[u8], known: &[u8]) -> bool {
+    const WORD: usize = size_of::<u64>();
+    /// The bit of letters, of which the next lower one is that of their case.
+    const LETTERS: u64 = u64::from_ne_bytes([0x40; WORD]);
+    let differ = |name: &[u8; WORD], known: &[u8; WORD]| {
+        let (name, known) = (u64::from_ne_bytes(*name), u64::from_ne_bytes(*known));
+        (name ^ known) & !((known & LETTERS) >> 1)
+    };
+    if name.len() != known.len() {
+        return false;
+    }
+    match (name.last_chunk(), known.last_chunk()) {
+        (Some(last), Some(known_last)) => {
+            let (words, _) = name.as_chunks();
+            let (known_words, _) = known.as_chunks();
+            let words = words.iter().zip(known_words).fold(0, |all, (word, known)| all | differ(word, known));
+            words | differ(last, known_last) == 0
+        }
+        _ => name.eq_ignore_ascii_case(known),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Name, is_name};
+
+    #[test]
+    fn names_are_compared_in_letters_of_either_case_and_bit_by_bit_else() {
+        let all = b"x-sec-2-abcdefghijklmnopqrstuvwxyz-0123456789";
+        for length in 0..all.len() {
+            let known = &all[..length];
+            assert!(is_name(known, known) && is_name(&known.to_ascii_uppercase(), known));
+            assert!(!is_name(&all[..length + 1], known));
+            for at in 0..length {
+                for byte in 0..=u8::MAX {
+                    let mut name = known.to_vec();
+                    name[at] = byte;
+                    assert_eq!(is_name(&name, known), byte.eq_ignore_ascii_case(&known[at]), "{name:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_name_is_known_in_letters_of_either_case_and_no_other_is() {
+        let known = [
+            (Name::Authorization, "authorization"),
+            (Name::Connection, "connection"),
+            (Name::ContentLength, "content-length"),
+            (Name::Cookie, "cookie"),
+            (Name::Expect, "expect"),
+            (Name::Forwarded, "forwarded"),
+            (Name::Host, "host"),
+            (Name::Http2Settings, "http2-settings"),
+            (Name::KeepAlive, "keep-alive"),
+            (Name::ProxyAuthenticate, "proxy-authenticate"),
+            (Name::ProxyAuthorization, "proxy-authorization"),
+            (Name::ProxyConnection, "proxy-connection"),
+            (Name::SecWebSocketKey, "sec-websocket-key"),
+            (Name::SetCookie, "set-cookie"),
+            (Name::Te, "te"),
+            (Name::Trailer, "trailer"),
+            (Name::TransferEncoding, "transfer-encoding"),
+            (Name::Upgrade, "upgrade"),
+            (Name::WwwAuthenticate, "www-authenticate"),
+            (Name::XForwarded, "x-forwarded-for"),
+            (Name::XForwarded, "x-forwarded-"),
+        ];
+        let descriptions = "age cache-control content-encoding content-range content-type date expires location max-forwards \
+                            pragma retry-after vary via warning";
+        let descriptions = descriptions.split_whitespace().map(|name| (Name::ContentDescription, name));
+        for (id, name) in known.into_iter().chain(descriptions) {
+            for written in [name.to_owned(), name.to_uppercase()] {
+                assert_eq!(Name::of(written.as_bytes()), id, "{written}");
+            }
+            assert_ne!(Name::of(&name.as_bytes()[1..]), id, "{name} without its first letter");
+            if id != Name::XForwarded {
+                assert_eq!(
+                    Name::of(format!("{name}x").as_bytes()),
+                    Name::Other,
+                    "{name} and one letter more"
+                );
+            }
+            let changed = name.replacen(&name[name.len() - 1..], "!", 1);
+            assert_eq!(Name::of(changed.as_bytes()), Name::Other, "{changed}");
+        }
+        assert_eq!(Name::of(b""), Name::Other);
     }
 }

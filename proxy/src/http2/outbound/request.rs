@@ -2,7 +2,7 @@
 //!
 //! Whatever writes it is this program ([`crate::http::head::request`], rules), in one form, as with [`crate::http2::response`].
 
-use memchr::{memchr, memmem, memrchr};
+use memchr::{memchr, memrchr};
 
 use crate::{
     http::{
@@ -11,13 +11,13 @@ use crate::{
     },
     http2::{
         hpack,
-        response::{Chunks, Content, Head, length_of, lines},
+        response::{Chunks, Content, Head, length_of, length_of_head, lines},
     },
 };
 
 /// The head at the start of `bytes`, whose fields are appended to `section`; `None` if it is not whole.
 pub(in crate::http2) fn read(bytes: &[u8], is_secure: bool, section: &mut impl Sink) -> Option<Head> {
-    let length = memmem::find(bytes, b"\r\n\r\n")? + 4;
+    let length = length_of_head(bytes)?;
     let (line, fields) = bytes[..length - 2].split_at(memchr(b'\n', bytes)? + 1);
     let method = memchr(b' ', line)?;
     let target = line.get(method + 1..memrchr(b' ', line)?)?;
