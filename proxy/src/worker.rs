@@ -9,6 +9,7 @@
 mod core;
 mod handle;
 mod swap;
+pub(crate) mod turns;
 
 use std::{
     cell::{Cell, RefCell},

@@ -19,6 +19,7 @@ use crate::{
     stream::Stream,
     tls::PeerName,
     wheel::TICK,
+    worker::turns,
 };
 
 /// Per worker and server: of those that anybody may use, unless more have been [missed](Room), and of clients' own.
@@ -90,6 +91,8 @@ pub(crate) struct Link {
 struct Idle {
     link: Link,
     since: u64,
+    /// The turn in which it was put here.
+    turn: u64,
 }
 
 /// One that waits for the next request of the client whose it is.
@@ -99,6 +102,8 @@ struct Owned {
     link: Link,
     /// The tick in which it is closed.
     until: u64,
+    /// The turn in which it was put here.
+    turn: u64,
 }
 
 /// What a client has of a connection of its own that is idle. The connection is kept with all others, under the same bounds,
@@ -160,13 +165,15 @@ impl Link {
         }
     }
 
-    /// Nothing has come since its last response? Always asked of the socket, not only of the runtime, which may be
-    /// behind: what an answer read from here would belong to somebody else's request. One system call.
-    fn is_quiet(&self) -> bool {
+    /// Nothing has come since its last response, which was read in this [turn](turns)? What an answer read from here would
+    /// belong to somebody else's request, so where the runtime has asked the kernel nothing since, the socket is asked. One
+    /// system call then, or of TLS, below whose bytes there may be more.
+    fn is_quiet(&self, turn: u64) -> bool {
         if let Some(lane) = self.stream.lane() {
             return lane.claim();
         }
-        !is_seen_readable(&self.stream) && self.stream.is_quiet()
+        let is_known = turn != turns::so_far() && self.stream.plain().is_some();
+        !is_seen_readable(&self.stream) && (is_known || self.stream.is_quiet())
     }
 }
 
@@ -259,22 +266,20 @@ impl IdleConnections {
         let OfServer { connections, room, .. } = &*servers[server];
         let mut connections = connections.borrow_mut();
         loop {
-            let at = match reuse {
-                Reuse::Forbidden | Reuse::Fresh => None,
-                Reuse::Allowed => connections.iter().rposition(|idle| idle.link.stream.is_named(name)),
+            let is_wanted = |idle: &Idle| match reuse {
+                Reuse::Forbidden | Reuse::Fresh => false,
+                Reuse::Allowed => idle.link.stream.is_named(name),
                 // Used again before: it has served two.
-                Reuse::Proven => connections
-                    .iter()
-                    .rposition(|idle| idle.link.served > 1 && idle.link.stream.is_named(name)),
+                Reuse::Proven => idle.link.served > 1 && idle.link.stream.is_named(name),
             };
-            let Some(idle) = at.and_then(|at| connections.remove(at)) else {
+            let Some(idle) = remove_youngest(&mut connections, is_wanted) else {
                 if connections.is_empty() {
                     room.miss();
                 }
                 return None;
             };
             self.count.set(self.count.get() - 1);
-            if bounds.allow_idle(&idle.link, idle.since, now) && idle.link.is_quiet() {
+            if bounds.allow_idle(&idle.link, idle.since, now) && idle.link.is_quiet(idle.turn) {
                 return Some(idle.link);
             }
             stale();
@@ -367,7 +372,7 @@ impl IdleConnections {
         } else {
             self.count.set(self.count.get() + 1);
         }
-        connections.push_back(Idle { link, since: now });
+        connections.push_back(Idle { link, since: now, turn: turns::so_far() });
     }
 
     /// Keeps a connection that is a client's own, at the price of the server's oldest such one if there are too many. One that was
@@ -397,7 +402,7 @@ impl IdleConnections {
         }
         let number = server.numbers.get();
         server.numbers.set(number + 1);
-        own.push_back(Owned { number, link, until });
+        own.push_back(Owned { number, link, until, turn: turns::so_far() });
         Some(OwnPlace { server: Rc::clone(server), count: Rc::clone(&self.count), number })
     }
 
@@ -412,7 +417,7 @@ impl IdleConnections {
         let own = place.vacate()?;
         let is_usable =
             self.backends[backend.0].bounds.allow_own(&own, now) && own.link.stream.is_named(name);
-        (is_usable && own.link.is_quiet()).then_some(own.link)
+        (is_usable && own.link.is_quiet(own.turn)).then_some(own.link)
     }
 
     /// Closes what is too old and what the server has closed.
@@ -450,6 +455,18 @@ fn most(server: &Server, workers: usize) -> usize {
 fn most_own(server: &Server) -> usize {
     let maxconn = server.maxconn.and_then(|maxconn| usize::try_from(maxconn).ok());
     maxconn.map_or(KEPT_PER_SERVER, |maxconn| maxconn.clamp(1, KEPT_PER_SERVER))
+}
+
+/// The youngest that `is_wanted`, of those that were here before this turn if there is one: the socket of the others has to be asked.
+fn remove_youngest(connections: &mut VecDeque<Idle>, is_wanted: impl Fn(&Idle) -> bool) -> Option<Idle> {
+    let now = turns::so_far();
+    let of_now = connections.partition_point(|idle| idle.turn != now);
+    match connections.range(..of_now).rposition(&is_wanted) {
+        // The one that takes its place is of now, and so are all behind it.
+        Some(at) if at + 1 == of_now => connections.swap_remove_back(at),
+        Some(at) => connections.remove(at),
+        None => connections.iter().rposition(is_wanted).and_then(|at| connections.remove(at)),
+    }
 }
 
 /// Has the runtime seen bytes or an end? Costs a system call only if it thinks so; may be late by one turn of its loop.

@@ -7,7 +7,7 @@ use tokio::{
     sync::{mpsc, oneshot},
 };
 
-use super::{Worker, core::Core};
+use super::{Worker, core::Core, turns};
 use crate::{
     listener::{binding::Sockets, watch},
     node::Node,
@@ -38,14 +38,15 @@ impl WorkerHandle {
         let (commands, received) = mpsc::channel(COMMANDS);
         let (started, result) = std::sync::mpsc::channel();
         let body = move || {
-            let runtime =
-                match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
-                    Ok(runtime) => runtime,
-                    Err(error) => {
-                        let _ = started.send(Err(error));
-                        return;
-                    }
-                };
+            let mut builder = Builder::new_current_thread();
+            builder.enable_all().on_thread_unpark(turns::count);
+            let runtime = match builder.build_local(LocalOptions::default()) {
+                Ok(runtime) => runtime,
+                Err(error) => {
+                    let _ = started.send(Err(error));
+                    return;
+                }
+            };
             runtime.block_on(async {
                 let (core, worker) = Core::new(index, node);
                 // Nothing is here yet that could fail.

@@ -241,6 +241,35 @@ async fn youngest_connection_is_looked_at_even_if_the_runtime_has_seen_nothing()
 }
 
 #[tokio::test]
+async fn what_came_before_a_turn_of_the_loop_is_known_without_a_look() {
+    let listener = listener().await;
+    let idle = IdleConnections::new(&config(1));
+    let (quiet, _quiet_peer) = pair(&listener).await;
+    let (spoken_to, peer) = pair(&listener).await;
+    let (ended, ended_peer) = pair(&listener).await;
+    let expected = port(&quiet);
+    for link in [quiet, spoken_to, ended] {
+        idle.put(BACKEND, 0, 5, used(link, 5));
+    }
+    peer.try_write(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
+    drop(ended_peer);
+    // Whatever came before these bytes was told with them.
+    let (last, mut last_peer) = pair(&listener).await;
+    last_peer.write_all(b"x").await.unwrap();
+    last.readable().await.unwrap();
+    turns::count();
+    let stale = Cell::new(0);
+    // One that has become idle in this turn comes last, since its socket has to be asked.
+    let (of_now, _peer_of_now) = pair(&listener).await;
+    let expected_then = port(&of_now);
+    idle.put(BACKEND, 0, 5, used(of_now, 5));
+    for expected in [expected, expected_then] {
+        let taken = idle.take(BACKEND, 0, (Reuse::Allowed, None), 5, || stale.set(stale.get() + 1)).unwrap();
+        assert_eq!((port(&taken.stream), stale.get()), (expected, 2));
+    }
+}
+
+#[tokio::test]
 async fn next_generation_keeps_the_connections_of_servers_that_stay_and_closes_the_others() {
     let listener = listener().await;
     let before = IdleConnections::new(&config(2));
