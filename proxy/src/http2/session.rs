@@ -22,6 +22,7 @@ use crate::{
     stream::{Stream, is_transient},
     table::Refusal,
     wheel::{Deadline, TICK},
+    worker::turns,
 };
 
 /// Reads before others have their turn.
@@ -157,7 +158,7 @@ impl Session {
         connection: &Rc<Connection<S>>,
         context: &mut Context<'_>,
     ) -> Result<(), Gone> {
-        let mut turns = 0;
+        let mut rounds = 0;
         loop {
             self.look_for_end(connection);
             match flush(&self.shared, connection.stream(), context) {
@@ -166,11 +167,11 @@ impl Session {
                 Poll::Pending => {}
             }
             self.note(connection);
-            if turns == TURN {
-                context.waker().wake_by_ref();
+            if rounds == TURN {
+                turns::go_on(context);
                 return Ok(());
             }
-            turns += 1;
+            rounds += 1;
             if !self.is_ended && self.shared.machine.borrow().backlog() >= BACKLOG {
                 break;
             }
@@ -181,7 +182,7 @@ impl Session {
             }
         }
         if self.poll_late(connection, context)? {
-            context.waker().wake_by_ref();
+            turns::go_on(context);
         }
         Ok(())
     }

@@ -1,6 +1,11 @@
 //! Turns of a worker's loop: at each the runtime asks the kernel what has come to its sockets.
 
-use std::cell::Cell;
+use std::{
+    cell::Cell,
+    future::Future as _,
+    pin::pin,
+    task::{Context, Poll},
+};
 
 thread_local! {
     static TURNS: Cell<u64> = const { Cell::new(0) };
@@ -14,4 +19,11 @@ pub(crate) fn count() {
 /// How many there were on this thread.
 pub(crate) fn so_far() -> u64 {
     TURNS.get()
+}
+
+/// The task that is polled has more to do, and is polled again in the next turn: one that had itself woken would keep the kernel from being
+/// asked for as long as it has.
+pub(crate) fn go_on(context: &mut Context<'_>) {
+    // The first poll registers the task with those that the runtime wakes when it has asked.
+    let (Poll::Pending | Poll::Ready(())) = pin!(tokio::task::yield_now()).poll(context);
 }

@@ -22,7 +22,7 @@ use crate::{
     tls::PeerName,
     upstream::ServerStream,
     wheel::Deadline,
-    worker::Worker,
+    worker::{Worker, turns},
 };
 
 /// Bytes of frames beyond which nothing is read. Requests add to them up to [`BACKLOG`]; the rest is for what answers the server:
@@ -217,7 +217,7 @@ impl Trunk {
             }
             inbox.take_if(|inbox| inbox.is_empty());
         }
-        context.waker().wake_by_ref();
+        turns::go_on(context);
         Poll::Pending
     }
 
