@@ -118,16 +118,20 @@ module Requirements
   def taken_of_virtualbox(lab, machines, folder)
     networks = %w[front back].map { |name| "lbctl-#{lab}-#{name}" }
     ours = machines.map { |name| identity(folder, name, "virtualbox") }
-    run("VBoxManage", "list", "runningvms").each do |line|
+    found = run("VBoxManage", "list", "runningvms").filter_map do |line|
       machine, uuid = line.match(/\A"(.*)" \{(.*)\}\z/)&.captures
       next if uuid.nil? || ours.include?(uuid)
 
       its = run("VBoxManage", "showvminfo", uuid, "--machinereadable").filter_map { |fact| fact[/\Aintnet\d+="(.*)"\z/, 1] }
-      network = (its & networks).first or next
-      return "A machine #{machine} is in the network #{network}, and not this lab's. Another name for this one: LBCTL_LAB_NAME=lab2 " \
-             "vagrant up; or stop that one: VBoxManage controlvm #{uuid} poweroff"
+      [machine, uuid, (its & networks).first] if (its & networks).any?
     end
-    nil
+    return if found.empty?
+
+    names = found.map { |machine, _, network| "#{machine} (in the network #{network})" }
+    all = found.map { |_, uuid, _| uuid }.join(" ")
+    "#{in_words("machine", names)} running, and not this lab's. #{ANOTHER_NAME}; or stop what runs: for m in #{all}; do VBoxManage " \
+      "controlvm $m poweroff; done; and if it was made here, and Vagrant's own folder .vagrant is gone: for m in #{all}; do VBoxManage " \
+      "unregistervm --delete $m; done"
   end
 
   # Machines and networks of libvirt that have our names and are not of this folder. Vagrant would take such a network for its own,
@@ -138,19 +142,52 @@ module Requirements
       return "libvirt does not answer (#{there.reason}). Does it run: sudo systemctl start libvirtd; are you in its group: " \
              "sudo adduser #{ENV.fetch("USER", "USER")} libvirt, and log in again"
     end
-    foreign = machines.find do |name|
+    domains = machines.filter_map do |name|
       domain = "lbctl-#{lab}-#{name}"
-      there.include?(domain) && virsh("domuuid", domain) != [identity(folder, name, "libvirt")]
+      domain if there.include?(domain) && virsh("domuuid", domain) != [identity(folder, name, "libvirt")]
     end
-    return foreign_machine("lbctl-#{lab}-#{foreign}") if foreign
-
     ours = machines.flat_map { |name| lines(File.join(folder, "machines", name, "libvirt", "created_networks")) }
-    networks = %w[front back].map { |name| "lbctl-#{lab}-#{name}" } & Array(virsh("net-list", "--all", "--name"))
-    network = networks.find { |name| (Array(virsh("net-uuid", name)) & ours).empty? }
-    return unless network
+    networks = networks_of(lab).select { |name| (Array(virsh("net-uuid", name)) & ours).empty? }
+    told_of(domains, networks, File.dirname(folder))
+  end
 
-    "A network #{network} is here already, and not this lab's. Another name for this one: LBCTL_LAB_NAME=lab2 vagrant up; or, if " \
-      "nothing uses it: virsh -c qemu:///system net-destroy #{network}; virsh -c qemu:///system net-undefine #{network}"
+  # All of it at once, with what removes it.
+  def told_of(domains, networks, here)
+    return if domains.empty? && networks.empty?
+
+    names = in_words("machine", domains)
+    removal = removal_of(domains, networks)
+    return "#{in_words("network", networks)} here already, and not this lab's. #{ANOTHER_NAME}; or, if nothing uses it: #{removal}" if names.nil?
+
+    source = domains.filter_map { |domain| source_of(domain) }.first
+    if source == here
+      return "#{names} here already, made in this folder, and Vagrant's own folder .vagrant, which knew of that, is gone. Remove all of it: " \
+             "#{removal}; then again: vagrant up"
+    end
+    "#{names} here already, and not this lab's#{" but of #{source}" if source}. End it there: vagrant destroy -f; or here: #{removal}; or: " \
+      "#{ANOTHER_NAME}"
+  end
+
+  ANOTHER_NAME = "Another name for this lab: LBCTL_LAB_NAME=lab2 vagrant up".freeze
+
+  # "The machines a, b are", "The machine a is"; nil for none.
+  def in_words(kind, names)
+    return if names.empty?
+
+    names.one? ? "The #{kind} #{names.first} is" : "The #{kind}s #{names.join(", ")} are"
+  end
+
+  def removal_of(domains, networks)
+    virsh = "virsh -c qemu:///system"
+    steps = []
+    steps << "for m in #{domains.join(" ")}; do #{virsh} destroy $m; #{virsh} undefine --remove-all-storage $m; done" if domains.any?
+    steps << "for n in #{networks.join(" ")}; do #{virsh} net-destroy $n; #{virsh} net-undefine $n; done" if networks.any?
+    steps.join("; ")
+  end
+
+  # Those that libvirt has.
+  def networks_of(lab)
+    %w[front back].map { |name| "lbctl-#{lab}-#{name}" } & Array(virsh("net-list", "--all", "--name"))
   end
 
   # Removes machines that an `up` of this folder has made and, killed at that moment, not written down: Vagrant would neither take
@@ -171,8 +208,7 @@ module Requirements
     there = virsh("list", "--all", "--name")
     return [] if !there.is_a?(Array) || there.any? { |domain| domain.start_with?("lbctl-#{lab}-") }
 
-    networks = %w[front back].map { |name| "lbctl-#{lab}-#{name}" } & Array(virsh("net-list", "--all", "--name"))
-    networks.each do |network|
+    networks_of(lab).each do |network|
       virsh("net-destroy", network)
       virsh("net-undefine", network)
     end
@@ -180,13 +216,6 @@ module Requirements
 
   def source_of(domain)
     Array(virsh("desc", domain)).join(" ")[%r{Source: (\S+)/Vagrantfile}, 1]
-  end
-
-  def foreign_machine(domain)
-    source = source_of(domain)
-    "A machine #{domain} is here already, and not this lab's#{" but of #{source}" if source}. End it there: vagrant destroy -f; or " \
-      "here: virsh -c qemu:///system destroy #{domain}; virsh -c qemu:///system undefine --remove-all-storage #{domain}; or another " \
-      "name for this lab: LBCTL_LAB_NAME=lab2 vagrant up"
   end
 
   Failure = Struct.new(:reason)

@@ -194,7 +194,7 @@ fn what_virtual_machines_need_is_said_before_one_is_made() {
             Host::new().with_other_lab("lbctl-lab-lb1", "default"),
             &[],
             &[],
-            "lbctl-lab-lb1 is here already, and not this lab's but of /srv/other/vagrant",
+            "The machine lbctl-lab-lb1 is here already, and not this lab's but of /srv/other/vagrant",
         ),
     ];
     for (host, settings, arguments, expected) in cases {
@@ -202,7 +202,43 @@ fn what_virtual_machines_need_is_said_before_one_is_made() {
         assert!(said.contains(expected), "{expected}: {said}");
     }
     let network = Host::new().with_other_lab("elsewhere", "lbctl-lab-front").says(&[], &[]);
-    assert!(network.contains("A network lbctl-lab-front is here already"), "{network}");
+    assert!(network.contains("The network lbctl-lab-front is here already"), "{network}");
+}
+
+/// Vagrant knows of nothing any more, and libvirt of everything: all of it is named, with what removes it.
+#[test]
+fn lab_that_runs_while_vagrants_folder_is_gone_is_told_whole_with_what_removes_it() {
+    let host = Host::new();
+    let here = host.0.path().display().to_string();
+    let log = host.0.path().join("log");
+    let answers = format!(
+        "case \"$4 $5\" in 'list --all') echo lbctl-lab-lb1; echo lbctl-lab-web2; echo other;; \
+         'net-list --all') echo default; echo lbctl-lab-front; echo lbctl-lab-back;; domuuid*) echo 1-2;; net-uuid*) echo 3-4;; \
+         desc*) echo Source: {here}/Vagrantfile;; esac"
+    );
+    // As it is typed: virsh -c URI ...
+    let typed = format!(
+        "case \"$1 $2\" in '-c qemu:///system') shift 2; echo \"$@\" >>{};; *) {answers};; esac",
+        log.display()
+    );
+    let host = host.with("bin/virsh", &format!("#!/bin/sh\n{typed}\n"));
+    let said = host.says(&[], &[]);
+    let expected = "The machines lbctl-lab-web2, lbctl-lab-lb1 are here already, made in this folder, and Vagrant's own folder .vagrant, \
+         which knew of that, is gone. Remove all of it: ";
+    assert!(said.starts_with(expected) && said.ends_with("; then again: vagrant up"), "{said}");
+    let removal = said.strip_prefix(expected).unwrap().strip_suffix("; then again: vagrant up").unwrap();
+    let shell = Command::new("/bin/sh").args(["-c", removal]).env("PATH", host.0.path().join("bin")).status();
+    assert!(shell.unwrap().success(), "{removal}");
+    let done = fs::read_to_string(log).unwrap();
+    let expected: String = ["lbctl-lab-web2", "lbctl-lab-lb1"]
+        .map(|name| format!("destroy {name}\nundefine --remove-all-storage {name}\n"))
+        .into_iter()
+        .chain(
+            ["lbctl-lab-front", "lbctl-lab-back"]
+                .map(|name| format!("net-destroy {name}\nnet-undefine {name}\n")),
+        )
+        .collect();
+    assert_eq!(done, expected);
 }
 
 #[test]
@@ -313,9 +349,12 @@ fn what_virtualbox_lacks_is_said_too() {
     assert_eq!(says(&host("lbctl-lab2-front")), "");
     let taken = says(&host("lbctl-lab-front"));
     assert!(
-        taken.starts_with("A machine other_lb1_7 is in the network lbctl-lab-front, and not this lab's."),
+        taken.starts_with(
+            "The machine other_lb1_7 (in the network lbctl-lab-front) is running, and not this lab's."
+        ),
         "{taken}"
     );
+    assert!(taken.contains("for m in 1-2; do VBoxManage controlvm $m poweroff; done"), "{taken}");
     assert_eq!(says(&host("lbctl-lab-front").with("vagrant/machines/lb1/virtualbox/id", "1-2")), "");
     let emulated = says(&host("").with("proc/cpuinfo", "flags : fpu\n"));
     assert!(

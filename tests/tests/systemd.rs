@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic, also in what its functions share")]
 
+#[path = "systemd/book.rs"]
+mod book;
 #[path = "systemd/broken.rs"]
 mod broken;
 #[path = "systemd/orders.rs"]
@@ -130,18 +132,21 @@ fn package_is_installed_broken_upgraded_and_purged_under_systemd() {
     cable_that_is_pulled_moves_the_address(&pair);
     daemon_that_is_stopped_stays_stopped(&pair);
     error_that_lasts_is_not_tried_all_the_time(&pair);
-    // From here on nothing is broken: where a node says all the same that its processes were not run, a failure shows nothing.
-    let begun = SystemTime::now();
-    let outcome = panic::catch_unwind(AssertUnwindSafe(|| {
+    excused(&mut pair, |pair| {
         let clients = Clients::start();
-        orders_of_systemd_are_an_orderly_move(&pair, &clients);
-        logs_are_rotated(&pair, &clients);
-        node_that_reboots_gives_the_address_away_and_comes_back(&mut pair);
-        package_is_upgraded_node_by_node(&pair, &clients);
-        purge_leaves_nothing(&pair, &before);
+        orders_of_systemd_are_an_orderly_move(pair, &clients);
+        logs_are_rotated(pair, &clients);
+        node_that_reboots_gives_the_address_away_and_comes_back(pair);
+        package_is_upgraded_node_by_node(pair, &clients);
+        purge_leaves_nothing(pair, &before);
         clients.end_without_failures();
-    }));
-    if let Err(failure) = outcome {
+    });
+}
+
+/// Does what breaks nothing: where a node says all the same that its processes were not run, a failure shows nothing.
+fn excused(pair: &mut Pair, what: impl FnOnce(&mut Pair)) {
+    let begun = SystemTime::now();
+    if let Err(failure) = panic::catch_unwind(AssertUnwindSafe(|| what(pair))) {
         let signs = pair.signs_of_starvation(begun);
         if !signs.is_empty() {
             world::excuse(&signs);

@@ -69,10 +69,9 @@ fn connections_of_processes_before_are_in_the_head() {
     );
 }
 
-#[test]
-fn active_node_with_the_flow_between_two_reports() {
-    let mut top = Top::new(busy(), true);
-    let mut next = later(busy(), 2);
+/// Two seconds later, with what passed meanwhile.
+fn with_flow(status: Status) -> Status {
+    let mut next = later(status, 2);
     next.frontends[0].connections_total += 62;
     next.frontends[0].requests_total += 3_608;
     for (server, requests) in next.backends[0].servers.iter_mut().zip([1_800, 1_808]) {
@@ -80,8 +79,42 @@ fn active_node_with_the_flow_between_two_reports() {
     }
     next.frontends[0].bytes_in += 24_600;
     next.frontends[0].bytes_out += 2_400_000_000;
-    top.report(next);
+    next
+}
+
+#[test]
+fn active_node_with_the_flow_between_two_reports() {
+    let mut top = Top::new(busy(), true);
+    top.report(with_flow(busy()));
     assert_screen("active", &mut top, 80, 24);
+}
+
+/// The screen that the book shows is drawn by what draws all others.
+#[test]
+fn picture_of_the_book_is_one_of_these_screens() {
+    let mut status = busy();
+    "0.1.0".clone_into(&mut status.version);
+    status.problems = vec![Problem {
+        what: "app/web2 is down".to_owned(),
+        since: Some(status.at),
+        look_at: "192.0.2.22:80: L4CON connection refused. Does the service run there? The other server carries all."
+            .to_owned(),
+    }];
+    let mut top = Top::new(status.clone(), true);
+    let mut next = with_flow(status);
+    let [web1, web2] = next.backends[0].servers.as_mut_slice() else { panic!("two servers") };
+    (web2.state, web2.connect_errors, web2.in_flight) = (ServerState::Down, 4, 0);
+    web2.since = busy().at;
+    web2.last_check.as_mut().expect("a check").code = "L4CON".to_owned();
+    web2.statistics.traffic.sessions_total -= 1_808;
+    web1.statistics.traffic.sessions_total += 1_808;
+    top.report(next);
+    assert_screen("book", &mut top, 80, 15);
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/operations.md"));
+    let page = page.expect("the book");
+    let part = page.split("\n### top\n").nth(1).expect("a part of it");
+    let shown = part.split("```\n").find(|block| block.contains("q quit")).expect("a screen");
+    assert_eq!(shown, screen(&mut top, 80, 15), "it stands in docs/operations.md as in screens/book");
 }
 
 #[test]

@@ -6,6 +6,16 @@ use super::{files, none, tests};
 
 /// `COMMAND = TEST` or `COMMAND = not run: REASON`, as [`shape`] writes a command.
 const LEDGER: &str = include_str!("commands.txt");
+/// Tests that type commands of other programs: where one of them is named, its file has the command as the book has it.
+const TYPED: [&str; 2] = ["tests/tests/book.rs", "tests/tests/systemd/book.rs"];
+/// Programs of others. In a sentence what begins with one and goes on is a command.
+const PROGRAMS: &str = "VBoxManage ab apt apt-get awk cargo cat certbot check_haproxy check_haproxy_stats chgrp chmod chown \
+     chronyc cp curl df dig dmesg dnf docker dpkg ethtool find firewall-cmd gdb getent grep htpasswd ip \
+     iptables iptables-save journalctl kill killall ls lsof man mdbook mkdir mkpasswd mv nc networkctl nft \
+     nmcli openssl perf pgrep ping promtool ps rm rpm runuser scp sed ss ssh strace sysctl systemctl systemd-analyze \
+     tar tcpdump testssl top ulimit useradd usermod vagrant virsh vmstat wget";
+/// Those that are typed without anything behind them.
+const ALONE: [&str; 3] = ["dmesg", "iptables-save", "mkpasswd"];
 /// Pages whose blocks of `console` a test runs as they stand.
 const RUN_AS_THEY_STAND: [(&str, &str); 1] = [("docs/tutorial.md", "the_tutorial_goes_as_it_is_told")];
 
@@ -46,12 +56,15 @@ fn shown() -> Vec<Shown> {
                     is_sketch: true,
                     runs_as_it_stands: false,
                 };
-                found.extend(spans.filter(|span| is_ours(span)).map(sketch));
+                found.extend(spans.filter(|span| is_ours(span) || is_of_others(span)).map(sketch));
                 continue;
             };
+            let in_comment =
+                line.split_once("# ").map(|(_, comment)| comment).filter(|text| is_of_others(text));
             let typed = match language {
                 "sh" => Some(line),
                 "console" | "" => line.strip_prefix("$ "),
+                _ if in_comment.is_some() => in_comment,
                 _ => continue,
             };
             let is_sketch = typed.is_none();
@@ -77,6 +90,25 @@ fn shown() -> Vec<Shown> {
 
 fn is_ours(command: &str) -> bool {
     command.strip_prefix("sudo ").unwrap_or(command).starts_with("lbctl ")
+}
+
+/// Is it a command of another program's, and not the name of one, or a line of a file?
+fn is_of_others(command: &str) -> bool {
+    let is_setting =
+        |word: &&str| word.split_once('=').is_some_and(|(name, _)| name.chars().all(is_of_a_variable));
+    let mut words = command.split_whitespace().skip_while(|word| is_setting(word) || *word == "sudo");
+    let program = words.next().unwrap_or_default();
+    let has_more = words.next().is_some_and(|word| word != "=");
+    PROGRAMS.split(' ').any(|one| one == program) && has_more || ALONE.contains(&command)
+}
+
+fn is_of_a_variable(character: char) -> bool {
+    character.is_ascii_uppercase() || character == '_'
+}
+
+/// A synopsis names what is possible; nobody types it.
+fn is_synopsis(command: &str) -> bool {
+    command.contains(['[', '…']) || command.contains("..") || command.contains('|') && is_ours(command)
 }
 
 /// Words as a shell makes them of a line without variables; up to the first redirection or pipe.
@@ -147,6 +179,9 @@ fn unknown(sketch: &str) -> Option<String> {
 fn every_command_of_the_book_is_one_that_lbctl_takes() {
     let mut wrong = Vec::new();
     for Shown { place, command, is_sketch, .. } in shown() {
+        if is_sketch && is_of_others(&command) {
+            continue;
+        }
         if is_sketch {
             wrong.extend(unknown(&command).map(|why| format!("{place}: {command}: {why}")));
             continue;
@@ -193,13 +228,19 @@ fn every_command_of_the_book_is_run_by_a_test_or_says_why_none_does() {
     let mut wrong = Vec::new();
     let mut used = BTreeSet::new();
     for Shown { place, command, is_sketch, runs_as_it_stands } in shown() {
-        if is_sketch || runs_as_it_stands {
+        // Decisions tell what was thought of; nobody types it.
+        let is_told = is_sketch && (place.starts_with("docs/decisions/") || is_synopsis(&command));
+        if is_told || runs_as_it_stands {
             continue;
         }
         let shape = shape(&command);
+        // A verb that a sentence names, without what stands behind it.
+        let is_named = is_sketch
+            && is_ours(&command)
+            && ledger.keys().any(|known| known.starts_with(&format!("{shape} ")));
         if let Some((known, _)) = ledger.get_key_value(shape.as_str()) {
             used.insert(*known);
-        } else {
+        } else if !is_named {
             wrong.push(format!("{place}: tests/tests/house/commands.txt has no line for: {shape}"));
         }
     }
@@ -215,5 +256,12 @@ fn every_command_of_the_book_is_run_by_a_test_or_says_why_none_does() {
             })
             .map(|test| format!("no such test: {test}")),
     );
+    for (path, text) in sources.iter().filter(|(path, _)| TYPED.contains(&path.as_str())) {
+        let text = text.replace("\\\"", "\"");
+        let of_this = |test: &&str| text.contains(&format!("fn {test}("));
+        let typed = ledger.iter().filter(|(shape, test)| !is_ours(shape) && of_this(test));
+        let missing = typed.filter(|(shape, _)| !text.contains(**shape));
+        wrong.extend(missing.map(|(shape, test)| format!("{path}: {test} does not type: {shape}")));
+    }
     none(&wrong);
 }
