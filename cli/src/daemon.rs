@@ -126,6 +126,7 @@ struct Daemon {
     from_speaker: Option<mpsc::Receiver<Report>>,
     /// Speakers that were lost.
     losses: Speaker,
+    row_of_losses: losses::Row,
     neighbours: Option<Neighbours>,
     /// Problems that nothing but the loop knows of.
     own_problems: Vec<Problem>,
@@ -319,6 +320,7 @@ impl Daemon {
         }
         self.settle_stop(now);
         self.note_nodes();
+        self.tell_losses(now);
         self.feed_watchdog(now);
         self.tell_headline(now);
     }

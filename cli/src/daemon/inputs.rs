@@ -41,7 +41,9 @@ impl Daemon {
     pub(super) fn handle_speaker(&mut self, now: Moment, message: FromSpeaker) -> anyhow::Result<()> {
         match message {
             FromSpeaker::Started => {
-                tracing::info!("the speaker runs");
+                if self.problem_of_losses().is_none() {
+                    tracing::info!("the speaker runs");
+                }
                 // A new speaker knows nothing of this node's readiness.
                 for group in &mut self.groups {
                     group.told = None;
@@ -208,6 +210,9 @@ impl Daemon {
         own_problems.extend(self.reloads.problem(&self.path));
         own_problems.extend(self.certificates.problems());
         own_problems.extend(self.probes.problems());
+        let losses = self.problem_of_losses();
+        let are_noted = losses.is_none();
+        own_problems.extend(losses);
         own_problems.extend(self.notifiers.problems());
         if let Some(error) = self.neighbours.as_ref().and_then(Neighbours::error) {
             own_problems.push(Problem {
@@ -240,7 +245,8 @@ impl Daemon {
             nowhere: nowhere(&self.config),
         });
         status.speaker = (!self.groups.is_empty()).then(|| self.losses.clone());
-        status.notes.extend(status.speaker.iter().filter_map(|speaker| losses::note(speaker, status.at)));
+        let speaker = status.speaker.iter().filter(|_| are_noted);
+        status.notes.extend(speaker.filter_map(|speaker| losses::note(speaker, status.at)));
         status.counters.extend(self.counters.by_name());
         status.trackers = self.probes.report();
         status.notifiers = self.notifiers.report(&self.journal);

@@ -262,6 +262,10 @@ pub(super) fn too_long(with: &str) -> String {
 mod tests {
     use std::time::Duration;
 
+    use nix::{
+        sys::wait::{Id, WaitPidFlag, waitid},
+        unistd::Pid,
+    };
     use tokio::time::timeout;
 
     use super::*;
@@ -287,6 +291,11 @@ mod tests {
 
     /// A link whose other end is the test's.
     fn link() -> (SpeakerHandle, mpsc::Receiver<Report>, Other) {
+        link_to(std::process::id())
+    }
+
+    /// With the process that is taken for the speaker, and may be killed.
+    fn link_to(pid: u32) -> (SpeakerHandle, mpsc::Receiver<Report>, Other) {
         let settings = SpeakerSettings {
             groups: groups(),
             runtime_dir: PathBuf::new(),
@@ -295,8 +304,8 @@ mod tests {
             is_unconfined: true,
         };
         let (expected, ends) = Expected::new().expect("a link");
-        let (handle, reports) = SpeakerLink::adopt(settings, expected, std::process::id(), BTreeMap::new())
-            .expect("this process");
+        let (handle, reports) =
+            SpeakerLink::adopt(settings, expected, pid, BTreeMap::new()).expect("this process");
         let page = Page::open(ends.page.try_clone().expect("a descriptor")).expect("the page");
         let alive = Alive::hold(Arc::new(page), Side::Speaker).expect("held");
         (handle, reports, Other { ends, _alive: alive })
@@ -348,5 +357,78 @@ mod tests {
         timeout(PATIENCE, async { while !matches!(heard(&other).await, ToSpeaker::PeerReappeared) {} })
             .await
             .expect("it is told on");
+    }
+
+    /// A process that has ended, and that nobody waits for: it is no other one's number.
+    fn dead() -> (std::process::Child, u32) {
+        let child = std::process::Command::new("true").spawn().expect("started");
+        let pid = child.id();
+        let id = Id::Pid(Pid::from_raw(i32::try_from(pid).expect("a number")));
+        waitid(id, WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT).expect("ended");
+        (child, pid)
+    }
+
+    /// The speaker of `other` has another daemon now: the page of that.
+    async fn lent(handle: &SpeakerHandle, other: &Other) -> Page {
+        let (_, ends) = Expected::new().expect("a link");
+        let page = Page::open(ends.page.try_clone().expect("a descriptor")).expect("the page");
+        let asked = handle.clone();
+        let handed = tokio::spawn(async move { asked.hand_over(ends).await });
+        timeout(PATIENCE, async { while !matches!(heard(other).await, ToSpeaker::HandOver) {} })
+            .await
+            .expect("it is asked");
+        let own = Page::open(other.ends.page.try_clone().expect("a descriptor")).expect("the page");
+        page.go_on(&own);
+        own.hand_on();
+        packets::send(&other.ends.socket, &Said::HandedOver, &[]).expect("sent");
+        timeout(PATIENCE, handed).await.expect("answered").expect("no panic").expect("given");
+        page
+    }
+
+    async fn withdrawn(page: &Page) {
+        timeout(PATIENCE, async {
+            while page.is_left(0) {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        })
+        .await
+        .expect("somebody guards it");
+    }
+
+    #[tokio::test]
+    async fn addresses_of_a_speaker_that_dies_while_it_is_lent_are_guarded_until_the_upgrade_is_over() {
+        let (mut process, pid) = dead();
+        let (handle, mut reports, other) = link_to(pid);
+        let page = lent(&handle, &other).await;
+        drop(other);
+        // The first time its end may not have been seen.
+        for _ in 0..4 {
+            page.set_advertised(0, Some(Moment::from_nanos(1)));
+            withdrawn(&page).await;
+        }
+        // The other daemon is in charge, and has a guard: this one's knows no settings of later.
+        drop(handle);
+        assert!(timeout(PATIENCE, reports.recv()).await.expect("it ends").is_none());
+        process.wait().expect("it has ended");
+    }
+
+    #[tokio::test]
+    async fn a_speaker_that_died_while_it_was_lent_is_replaced_and_nothing_goes_on_where_it_was() {
+        let (mut process, pid) = dead();
+        let (handle, mut reports, other) = link_to(pid);
+        let own = Page::open(other.ends.page.try_clone().expect("a descriptor")).expect("the page");
+        // Long from now: by the clock it would be nobody's yet.
+        let last = Moment::now() + Duration::from_secs(3600);
+        own.set_advertised(0, Some(last));
+        let page = lent(&handle, &other).await;
+        drop(other);
+        assert!(
+            timeout(PATIENCE, handle.take_back()).await.expect("an answer"),
+            "it is this daemon's matter"
+        );
+        assert!(!page.is_left(0) && !own.is_left(0), "no next one goes on, whoever has resigned since");
+        let lost = timeout(PATIENCE, reports.recv()).await.expect("it is told");
+        assert!(matches!(lost, Some(Report::Lost(_))), "{lost:?}");
+        process.wait().expect("it has ended");
     }
 }

@@ -243,6 +243,7 @@ async fn compose(
         speaker: None,
         from_speaker: None,
         losses: Default::default(),
+        row_of_losses: Default::default(),
         neighbours: None,
         own_problems: Vec::new(),
         counters: Arc::default(),

@@ -6,7 +6,7 @@
 //!   └──────────┴───── refused: the next process is ended ◀─────────┘ everything as before
 //! ```
 //! A speaker that was given away comes back when the process that it was given to ends before it is in charge. One that does not (it was
-//! replaced there, or has ended) resigns, and another one starts as a Backup. A stop that is wanted from Ready on waits for what
+//! replaced there, or has ended) has resigned, or its addresses are taken away, and another one starts as a Backup. A stop that is wanted from Ready on waits for what
 //! comes of the upgrade.
 //!
 //! The listening sockets, the control socket and the speaker go over as they are, so nobody outside notices: no

@@ -15,7 +15,7 @@ use std::{
 };
 
 use lb_vrrp::{GroupConfig, GroupStatus, Moment, VirtualAddress, io::withdraw};
-use tokio::runtime::Runtime;
+use tokio::{runtime::Runtime, sync::oneshot};
 
 use super::SpeakerSettings;
 use crate::{keeper::Page, privileges};
@@ -44,6 +44,8 @@ enum Order {
     Lent(Arc<Page>),
     /// It does so no more, and never will.
     Own,
+    /// Nobody has what any of the pages says, and nobody goes on with it; from then on as [`Self::Own`].
+    All(oneshot::Sender<()>),
 }
 
 /// What is watched of a group; its place is that on the page.
@@ -127,6 +129,15 @@ impl Guard {
         let _ = self.orders.send(Order::Own);
     }
 
+    /// The speaker has ended while it was lent, and so has the other daemon: takes all addresses away now, so that no speaker goes
+    /// on with them. Returns when that was tried.
+    pub(super) async fn withdraw_all(&self) {
+        let (done, ended) = oneshot::channel();
+        let _ = self.orders.send(Order::All(done));
+        // An error means that the thread has died.
+        let _ = ended.await;
+    }
+
     fn guarded(&self) -> MutexGuard<'_, Vec<Guarded>> {
         self.guarded.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -181,9 +192,7 @@ fn guard(runtime: &Runtime, mut pages: Vec<Arc<Page>>, mut groups: Vec<Guarded>,
         let now = Moment::now();
         let mut next = now + IDLE;
         let (mut overdue, mut addresses) = (None, Vec::new());
-        for (page, (index, group)) in
-            pages.iter().flat_map(|page| groups.iter().enumerate().map(move |of| (page, of)))
-        {
+        for (page, index, group) in watched(&pages, &groups) {
             match group.look(now, page.open_advertisement(index), page.last_beat()) {
                 Look::Wait(until) => next = next.min(until),
                 Look::Overdue { last } if page.withdraw(index, last) => {
@@ -212,10 +221,29 @@ fn guard(runtime: &Runtime, mut pages: Vec<Arc<Page>>, mut groups: Vec<Guarded>,
                 pages.push(page);
             }
             Ok(Order::Own) => pages.truncate(1),
+            Ok(Order::All(done)) => {
+                let open = watched(&pages, &groups).filter(|(page, index, _)| {
+                    page.open_advertisement(*index).is_some_and(|last| page.withdraw(*index, last))
+                });
+                let addresses: Vec<_> = open.flat_map(|(.., group)| group.addresses.clone()).collect();
+                if let Err(error) = runtime.block_on(withdraw(&addresses)) {
+                    tracing::warn!("the addresses of a speaker that is gone can't be taken away: {error}");
+                }
+                pages.truncate(1);
+                let _ = done.send(());
+            }
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return,
         }
     }
+}
+
+/// Each group on each page, with its place there.
+fn watched<'a>(
+    pages: &'a [Arc<Page>],
+    groups: &'a [Guarded],
+) -> impl Iterator<Item = (&'a Page, usize, &'a Guarded)> {
+    pages.iter().flat_map(|page| groups.iter().enumerate().map(move |(index, group)| (&**page, index, group)))
 }
 
 fn tell(silent: Duration, removed: io::Result<Vec<VirtualAddress>>) {

@@ -1,11 +1,13 @@
 //! The task that keeps a speaker running for as long as the daemon wants one.
 
+mod lending;
+
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use lb_vrrp::{GroupConfig, Moment, Past, State};
 use tokio::{
     sync::{mpsc, oneshot},
-    time::{Instant, MissedTickBehavior, interval, sleep, timeout},
+    time::{MissedTickBehavior, interval, sleep, timeout},
 };
 
 use super::{
@@ -14,12 +16,13 @@ use super::{
     fits,
     guard::Guard,
     loss::Lost,
-    watching::{Life, Patience, Watch},
+    watching::{Life, Patience, Run, Watch},
 };
 use crate::{
     keeper::{Alive, Page},
     speaker::protocol::{FromSpeaker, LogLevel, ToSpeaker},
 };
+use lending::Lent;
 
 /// Readiness is repeated at least this often.
 const REPEAT: Duration = Duration::from_millis(250);
@@ -32,9 +35,6 @@ const PASTS: [usize; 2] = [usize::MAX, 2];
 
 /// For the speaker to take the ends of its link to another daemon.
 const HAND_OVER_LIMIT: Duration = Duration::from_secs(1);
-
-/// For the speaker to come back from a daemon that has ended.
-const TAKE_BACK_LIMIT: Duration = Duration::from_secs(1);
 
 /// For an orderly end; the lease of the addresses is over by then.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(3);
@@ -54,8 +54,8 @@ pub(super) struct Keeper {
     guard: Option<Guard>,
     /// When the speaker of this moment was started, or taken over.
     began: Moment,
-    /// Since when its groups run.
-    runs_since: Option<Moment>,
+    /// For how long its groups have run; `None` until they do.
+    run: Option<Run>,
     /// It has given addresses up.
     gave_up: bool,
     /// Who waits for a speaker to have the last configuration.
@@ -111,7 +111,7 @@ impl Keeper {
             patience: Patience::default(),
             guard: guard.ok(),
             began: Moment::now(),
-            runs_since: None,
+            run: None,
             gave_up: false,
             reconfiguring: Vec::new(),
             is_untold: false,
@@ -130,7 +130,7 @@ impl Keeper {
         // A speaker was lost after the end was asked for; one more is started, to resign.
         let mut resigning = false;
         loop {
-            (self.began, self.runs_since, self.gave_up) = (Moment::now(), None, false);
+            (self.began, self.run, self.gave_up) = (Moment::now(), None, false);
             let outcome = match child.take() {
                 Some(child) => self.attend(child).await,
                 None => match Child::start(&self.settings, &self.page, &self.configuration()) {
@@ -147,8 +147,16 @@ impl Keeper {
                 resigning = true;
                 continue;
             }
-            let pause = self.patience.pause(self.life());
-            tracing::warn!(pause_ms = pause.as_millis(), "the speaker {lost}; another one is started");
+            let life = self.life();
+            let pause = self.patience.pause(life);
+            // Of one that was there the daemon tells, who knows how it ended, and gathers what comes often.
+            let pause_ms = pause.as_millis();
+            match &lost {
+                Lost::NotStarted(_) => tracing::warn!(pause_ms, "the speaker {lost}; another one is started"),
+                Lost::Ended(_) | Lost::Killed(_) => {
+                    tracing::debug!(pause_ms, "the speaker {lost}; another one is started");
+                }
+            }
             if pause > Duration::ZERO {
                 self.wait_out(pause).await;
             }
@@ -160,9 +168,14 @@ impl Keeper {
     }
 
     /// Of the speaker that has just ended.
-    fn life(&self) -> Life {
-        let ran = self.runs_since.map_or(Duration::ZERO, |since| Moment::now().saturating_since(since));
-        Life { ran, gave_up: self.gave_up }
+    fn life(&mut self) -> Life {
+        Life { ran: self.ran(), gave_up: self.gave_up }
+    }
+
+    /// For how long the groups of the speaker have run, as far as it was seen awake.
+    fn ran(&mut self) -> Duration {
+        let beat = self.page.last_beat();
+        self.run.as_mut().map_or(Duration::ZERO, |run| run.look(beat))
     }
 
     /// Talks with one speaker until it ends.
@@ -238,7 +251,7 @@ impl Keeper {
                             }
                         }
                         if matches!(message, FromSpeaker::Started) {
-                            self.runs_since.get_or_insert_with(Moment::now);
+                            self.run.get_or_insert_with(|| Run::since(Moment::now()));
                         }
                         if matches!(message, FromSpeaker::Started | FromSpeaker::Reconfigured) {
                             self.reconfigured();
@@ -248,10 +261,11 @@ impl Keeper {
                             repeat = look_every(period);
                         }
                         if matches!(message, FromSpeaker::HandedOver) {
-                            if !self.lend(child).await {
-                                return Outcome::HandedOver;
+                            match self.lend(child).await {
+                                Lent::Back => self.repeat_readiness(child),
+                                Lent::Given => return Outcome::HandedOver,
+                                Lent::Lost(lost) => return Outcome::Lost(lost),
                             }
-                            self.repeat_readiness(child);
                             continue;
                         }
                         if let FromSpeaker::NotHandedOver { why } = &message
@@ -294,12 +308,13 @@ impl Keeper {
                 _ = look.tick() => {
                     let now = Moment::now();
                     let beat = self.page.last_beat();
-                    if self.runs_since.is_some() && watch.is_frozen(now, beat) {
+                    self.ran();
+                    if self.run.is_some() && watch.is_frozen(now, beat) {
                         let age = now.saturating_since(beat).as_millis();
                         let why = format!("was frozen (last heartbeat {age} ms ago)");
                         return Outcome::Lost(Lost::Killed(why));
                     }
-                    if self.runs_since.is_none() && now.saturating_since(began) > START_LIMIT {
+                    if self.run.is_none() && now.saturating_since(began) > START_LIMIT {
                         return Outcome::Lost(Lost::Killed("did not start in time".to_owned()));
                     }
                     let asked = self.handing_over.as_ref().map(|(at, _)| *at);
@@ -313,39 +328,6 @@ impl Keeper {
                 }
             }
         }
-    }
-
-    /// Another daemon has the speaker, and this one keeps its end: true when the speaker is back, false when it is not wanted any
-    /// more, or does not come.
-    async fn lend(&mut self, child: &mut Child) -> bool {
-        if let Some((_, done)) = self.handing_over.take() {
-            let _ = done.send(child.pid().ok_or_else(|| "the speaker has ended".to_owned()));
-        }
-        let (mut wanted, mut is_back) = (None, false);
-        let limit = sleep(Duration::MAX);
-        tokio::pin!(limit);
-        while self.ending.is_none() {
-            tokio::select! {
-                news = child.news() => match news {
-                    News::Said(FromSpeaker::TakenBack) => is_back = true,
-                    News::Said(_) => {}
-                    News::Ended(_) => break,
-                },
-                order = self.orders.recv() => match order {
-                    Some(Order::TakeBack { done }) => {
-                        wanted = Some(done);
-                        limit.as_mut().reset(Instant::now() + TAKE_BACK_LIMIT);
-                    }
-                    order => self.take(order, None),
-                },
-                () = &mut limit => break,
-            }
-            if is_back && let Some(done) = wanted.take() {
-                let _ = done.send(());
-                return true;
-            }
-        }
-        false
     }
 
     /// Takes orders while there is no speaker.
@@ -468,7 +450,8 @@ impl Keeper {
 
     fn readiness_of(&self, group: String, told: Told) -> ToSpeaker {
         let Told { readiness, yields, trusts } = told;
-        let readiness = self.patience.tempered(Moment::now().saturating_since(self.began), readiness);
+        let lived = self.run.as_ref().map_or(Duration::ZERO, Run::ran);
+        let readiness = self.patience.tempered(lived, readiness);
         ToSpeaker::Readiness { group, readiness, yields, trusts }
     }
 

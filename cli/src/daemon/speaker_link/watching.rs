@@ -24,6 +24,10 @@ const PAUSES: [Duration; 5] = [
 /// from anyone.
 const DOUBTED: usize = 4;
 
+/// Between two looks at a heartbeat no more than this counts as time that a speaker ran: else that would be whatever a machine or a
+/// daemon was frozen for.
+const SEEN: Duration = Duration::from_millis(250);
+
 /// Looks at a heartbeat.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Watch {
@@ -32,6 +36,14 @@ pub(super) struct Watch {
     /// A look that comes later than this after the one before is late.
     tolerance: Duration,
     last_look: Option<Moment>,
+}
+
+/// Counts for how long a speaker was awake.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Run {
+    /// Its last heartbeat that counts.
+    beat: Moment,
+    ran: Duration,
 }
 
 /// Counts early deaths.
@@ -46,7 +58,7 @@ pub(super) struct Patience {
 /// What is known of a speaker that has died.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Life {
-    /// For how long its groups ran.
+    /// For how long its groups ran, as far as it was seen awake.
     pub(super) ran: Duration,
     /// It has given addresses up, be it that it came too late to go on with those of the one before it.
     pub(super) gave_up: bool,
@@ -80,6 +92,23 @@ impl Watch {
         let on_time = self.last_look.is_some_and(|last| now.saturating_since(last) <= self.tolerance);
         self.last_look = Some(now);
         on_time && now.saturating_since(beat) > self.limit
+    }
+}
+
+impl Run {
+    pub(super) fn since(now: Moment) -> Self {
+        Self { beat: now, ran: Duration::ZERO }
+    }
+
+    /// With its last heartbeat; to be called again and again while it runs. One that hangs does not run, and has no heartbeat.
+    pub(super) fn look(&mut self, beat: Moment) -> Duration {
+        self.ran += beat.saturating_since(self.beat).min(SEEN);
+        self.beat = self.beat.max(beat);
+        self.ran
+    }
+
+    pub(super) fn ran(&self) -> Duration {
+        self.ran
     }
 }
 
@@ -119,7 +148,7 @@ mod tests {
 
     use lb_vrrp::{Moment, Readiness};
 
-    use super::{GOT_UP, HEALTHY, Life, Patience, Watch};
+    use super::{GOT_UP, HEALTHY, Life, Patience, Run, Watch};
 
     fn watch_of_100_ms() -> Watch {
         Watch {
@@ -169,6 +198,40 @@ mod tests {
         assert!(!watch.is_frozen(at(9000), at(990)), "both were stopped for 8 s");
         assert!(!watch.is_frozen(at(9050), at(9010)));
         assert!(!watch.is_frozen(at(9100), at(9010)));
+    }
+
+    /// Started at 1 s.
+    fn seen(beats: impl IntoIterator<Item = u64>) -> Duration {
+        let mut run = Run::since(at(1000));
+        beats.into_iter().for_each(|beat| {
+            let _ = run.look(at(beat));
+        });
+        run.ran()
+    }
+
+    #[test]
+    fn a_speaker_has_run_for_as_long_as_it_was_seen_awake() {
+        assert_eq!(seen((1000..=4000).step_by(100)), Duration::from_secs(3));
+        // One beat before it said that it runs, and none that is new.
+        assert_eq!(seen([990, 1200, 1200]), Duration::from_millis(200));
+    }
+
+    #[test]
+    fn a_speaker_that_hangs_at_its_start_has_not_got_up_however_long_that_takes_to_be_seen() {
+        // 2.5 intervals of 4 s pass before it is killed.
+        let ran = seen(std::iter::repeat_n(1030, 200));
+        assert_eq!(ran, Duration::from_millis(30));
+        let mut patience = Patience::default();
+        let hung = Life { ran, gave_up: false };
+        assert_eq!([patience.pause(hung), patience.pause(hung)].map(|pause| pause.as_millis()), [0, 100]);
+    }
+
+    #[test]
+    fn what_a_machine_or_a_daemon_stands_still_is_no_time_that_a_speaker_ran() {
+        // An hour, and the first heartbeat after that is the last.
+        assert!(seen([1050, 3_600_000]) < GOT_UP);
+        assert!(seen([1050, 3_600_000, 7_200_000, 7_200_100]) < GOT_UP);
+        assert!(seen((1000..=10_900).step_by(100).chain([3_600_000])) >= HEALTHY);
     }
 
     const EARLY: Life = Life { ran: Duration::from_millis(30), gave_up: false };
