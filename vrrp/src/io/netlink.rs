@@ -59,6 +59,8 @@ pub(super) struct KernelAddress {
     /// An IPv4 address that is not the first of its network (IFA_F_SECONDARY), or an IPv6 address that may be somebody else's:
     /// duplicate address detection is not done (IFA_F_TENTATIVE), or has found one. Never a source.
     pub(super) unfit: bool,
+    /// When it was put there, in hundredths of a second of the kernel's own count: a refreshed lease leaves that as it is.
+    pub(super) created: Option<u32>,
 }
 
 impl Owner {
@@ -83,14 +85,17 @@ impl KernelAddress {
     fn from_message(message: &AddressMessage) -> Option<Self> {
         let mut owner = Owner::Static;
         let mut unfit = message.header.flags.contains(AddressHeaderFlags::Secondary);
-        let (mut is_brief, mut has_no_route) = (false, false);
+        let (mut is_brief, mut has_no_route, mut created) = (false, false, None);
         let (mut local, mut peer): (Option<IpAddr>, Option<IpAddr>) = (None, None);
         for attribute in &message.attributes {
             match attribute {
                 // IFA_LOCAL is the address itself; IFA_ADDRESS is the other end on a point-to-point link.
                 AddressAttribute::Local(address) => local = Some(*address),
                 AddressAttribute::Address(address) => peer = Some(*address),
-                AddressAttribute::CacheInfo(lease) => is_brief = lease.ifa_valid <= requests::LEASE_SECONDS,
+                AddressAttribute::CacheInfo(lease) => {
+                    is_brief = lease.ifa_valid <= requests::LEASE_SECONDS;
+                    created = Some(lease.cstamp);
+                }
                 AddressAttribute::Flags(flags) => {
                     has_no_route = flags.contains(AddressFlags::Noprefixroute);
                     let reasons = AddressFlags::Secondary | AddressFlags::Tentative | AddressFlags::Dadfailed;
@@ -112,6 +117,6 @@ impl KernelAddress {
         }
         let address = VirtualAddress { address: local.or(peer)?, prefix: message.header.prefix_len };
         let place = Place { index: message.header.index, address };
-        Some(Self { place, owner, unfit })
+        Some(Self { place, owner, unfit, created })
     }
 }

@@ -353,7 +353,8 @@ impl Driver<'_> {
         let place = address.place;
         let Some((index, member)) = self.owner(place) else { return };
         match self.ledger.seen(&address) {
-            Meaning::Nothing | Meaning::Stolen => {}
+            Meaning::Nothing => {}
+            Meaning::Stolen => self.stolen(now, place),
             Meaning::Leftover => self.remove(place),
             Meaning::Foreign => {
                 if let Some(lane) = self.lanes.get_mut(index) {

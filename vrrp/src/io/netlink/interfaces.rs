@@ -178,7 +178,7 @@ mod tests {
 
     fn address(index: u32, octets: [u8; 4], owner: Owner) -> KernelAddress {
         let address = VirtualAddress { address: Ipv4Addr::from(octets).into(), prefix: 24 };
-        KernelAddress { place: Place { index, address }, owner, unfit: false }
+        KernelAddress { place: Place { index, address }, owner, unfit: false, created: None }
     }
 
     fn vips() -> BTreeSet<std::net::IpAddr> {
@@ -234,7 +234,7 @@ mod tests {
         let mut is_own = |text: &str, owner, unfit| {
             let address = VirtualAddress { address: text.parse().unwrap(), prefix: 24 };
             let place = Place { index: 2, address };
-            interfaces.apply(&Event::Address(KernelAddress { place, owner, unfit }));
+            interfaces.apply(&Event::Address(KernelAddress { place, owner, unfit, created: None }));
             interfaces.is_own(2, address.address)
         };
         assert!(is_own("192.0.2.11", Owner::Static, false));
@@ -254,7 +254,7 @@ mod tests {
         interfaces.apply(&Event::Link(link(2, "eth1")));
         let mut source_with = |text: &str, owner, unfit| {
             let address = VirtualAddress { address: text.parse().unwrap(), prefix: 64 };
-            let address = KernelAddress { place: Place { index: 2, address }, owner, unfit };
+            let address = KernelAddress { place: Place { index: 2, address }, owner, unfit, created: None };
             interfaces.apply(&Event::Address(address));
             interfaces.find(&eth1, Family::Ipv6, &vips).unwrap().source
         };

@@ -3,6 +3,9 @@
 //! The answer to a request and the event of the same change come on two sockets, in any order. Each successful removal
 //! of ours makes exactly one event, so those are counted off; any other disappearance of an address that we hold is
 //! somebody else's.
+//!
+//! A refresh puts an address back that went, and the event of its going may be lost: the kernel drops what its queue has no room for. So
+//! an address that was made anew since we have asked for it was somebody else's to take away, too.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -30,13 +33,15 @@ struct Entry {
     overtaken: u32,
     /// Answered removals whose event has not come; below zero while events come before the answers.
     events: i32,
+    /// [`KernelAddress::created`] of what the kernel made when it was asked for; `None` until that was seen.
+    created: Option<u32>,
 }
 
 /// What an event means.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(in crate::io) enum Meaning {
     Nothing,
-    /// Somebody removed an address that we hold.
+    /// Somebody removed an address that we hold, be it that it is there again.
     Stolen,
     /// An address that we do not want is there, and not ours.
     Foreign,
@@ -44,11 +49,24 @@ pub(in crate::io) enum Meaning {
     Leftover,
 }
 
+impl Entry {
+    /// Was it there before, and away in between? Told once.
+    fn is_made_anew(&mut self, address: &KernelAddress) -> bool {
+        if self.removals > 0 || self.events != 0 {
+            // It may be what we have removed ourselves before it was asked for again.
+            return false;
+        }
+        let known = std::mem::replace(&mut self.created, address.created);
+        self.held && known.is_some() && address.created.is_some() && known != address.created
+    }
+}
+
 impl Ledger {
     pub(in crate::io) fn asked(&mut self, place: Place) {
         let entry = self.entries.entry(place).or_default();
         entry.wanted = true;
         entry.held = false;
+        entry.created = None;
         entry.overtaken = entry.removals;
     }
 
@@ -102,9 +120,10 @@ impl Ledger {
 
     /// An address is there, by an event or a dump.
     pub(in crate::io) fn seen(&mut self, address: &KernelAddress) -> Meaning {
-        let entry = self.entries.get(&address.place).copied().unwrap_or_default();
+        let mut nothing = Entry::default();
+        let entry = self.entries.get_mut(&address.place).unwrap_or(&mut nothing);
         if entry.wanted {
-            return Meaning::Nothing;
+            return if entry.is_made_anew(address) { Meaning::Stolen } else { Meaning::Nothing };
         }
         if entry.removals > 0 || entry.events != 0 {
             // Our own, on its way out. Kernels before 5.18 keep no tags, so its owner does not count here.
@@ -133,18 +152,20 @@ impl Ledger {
         if std::mem::take(&mut entry.held) { Meaning::Stolen } else { Meaning::Nothing }
     }
 
-    /// Compares with a dump after events were lost: what we hold and the kernel has not.
+    /// Compares with a dump after events were lost: what we hold and the kernel has not, or not any more as it was.
     pub(in crate::io) fn missing(&mut self, there: &[KernelAddress]) -> Vec<Place> {
         self.foreign.retain(|place| there.iter().any(|known| known.place == *place));
         for entry in self.entries.values_mut() {
             entry.events = 0;
         }
-        let lost = |place: &Place| !there.iter().any(|known| known.place == *place);
-        self.entries
-            .iter()
-            .filter(|(place, entry)| entry.held && lost(place))
-            .map(|(place, _)| *place)
-            .collect()
+        let mut missing = Vec::new();
+        for (place, entry) in &mut self.entries {
+            let known = there.iter().find(|known| known.place == *place);
+            if entry.held && known.is_none_or(|known| entry.is_made_anew(known)) {
+                missing.push(*place);
+            }
+        }
+        missing
     }
 
     /// The interface is gone, and all that was on it.
@@ -170,7 +191,7 @@ mod tests {
     };
 
     fn there(owner: Owner) -> KernelAddress {
-        KernelAddress { place: PLACE, owner, unfit: false }
+        KernelAddress { place: PLACE, owner, unfit: false, created: None }
     }
 
     fn holding() -> Ledger {
@@ -285,5 +306,40 @@ mod tests {
         let mut ledger = holding();
         assert_eq!(ledger.missing(&[there(Owner::Ours)]), []);
         assert_eq!(ledger.missing(&[]), [PLACE]);
+    }
+
+    fn made(created: u32) -> KernelAddress {
+        KernelAddress { created: Some(created), ..there(Owner::Ours) }
+    }
+
+    #[test]
+    fn an_address_that_a_refresh_has_put_back_was_stolen_even_if_its_going_was_lost() {
+        // By an event, and by the dump that follows lost ones: whichever is first tells it, and none after that.
+        let ways: [fn(&mut Ledger, u32) -> bool; 2] = [
+            |ledger, created| ledger.seen(&made(created)) == Meaning::Stolen,
+            |ledger, created| ledger.missing(&[made(created)]) == [PLACE],
+        ];
+        for (first, second) in [(0, 1), (1, 0)] {
+            let mut ledger = holding();
+            assert!(!ways[first](&mut ledger, 500) && !ways[second](&mut ledger, 500), "refreshed");
+            assert!(ways[first](&mut ledger, 731));
+            assert!(!ways[second](&mut ledger, 731), "told");
+            // It is asked for again, as for what went: the kernel keeps what is there.
+            ledger.asked(PLACE);
+            assert!(ledger.added(PLACE));
+            assert!(!ways[first](&mut ledger, 731));
+        }
+    }
+
+    #[test]
+    fn an_event_of_what_we_had_before_is_no_theft_of_what_we_have_now() {
+        let mut ledger = holding();
+        ledger.removing(PLACE);
+        ledger.removed(PLACE, &Removal::Done);
+        ledger.asked(PLACE);
+        assert!(ledger.added(PLACE));
+        assert_eq!(ledger.seen(&made(500)), Meaning::Nothing, "a refresh of before");
+        assert_eq!(ledger.gone(PLACE), Meaning::Nothing);
+        assert_eq!(ledger.seen(&made(731)), Meaning::Nothing);
     }
 }
