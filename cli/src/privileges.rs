@@ -284,13 +284,18 @@ fn unfiltered(why: io::Error) -> String {
 }
 
 /// What commands get in the place of what the daemon, its unit or [`raise_limits`] have for the speaker: without it one could take the
-/// processor from the speaker, keep memory that others need, and be the last that the kernel ends where memory is short. Lowering needs
-/// no right. To be called before the process says that nobody looks into it, which takes its own file of the score away.
+/// processor from the speaker, and keep memory that others need. Lowering needs no right.
 pub(crate) fn enter_plain() {
     let _ = setrlimit(Resource::RLIMIT_RTPRIO, 0, 0);
     if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_MEMLOCK) {
         let _ = setrlimit(Resource::RLIMIT_MEMLOCK, soft.min(PLAIN_MEMLOCK), hard.min(PLAIN_MEMLOCK));
     }
+}
+
+/// The same for the score by which the kernel ends one or the other first where memory is short. What this process starts has its score for
+/// a moment, and keeps it where it becomes somebody else at once (sudo). To be called before the process says that nobody looks into it,
+/// which takes its own file of the score away.
+pub(crate) fn enter_plain_score() {
     let score = || -> Option<i32> { std::fs::read_to_string(OOM_SCORE).ok()?.trim().parse().ok() };
     if score().is_some_and(|score| score < 0) {
         let _ = std::fs::write(OOM_SCORE, "0");

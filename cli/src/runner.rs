@@ -77,6 +77,10 @@ pub fn main(file: &Path, whose: &Global, worker: Option<impl Fn(OwnedFd) -> Comm
     let _ = prctl::set_name(if worker.is_some() { c"lbctl-starter" } else { c"lbctl-runner" });
     let _ = setsid();
     privileges::enter_plain();
+    // The other one starts no command: it goes as late as the speaker, since nobody starts another one.
+    if worker.is_none() {
+        privileges::enter_plain_score();
+    }
     // The daemon holds some back, and commands would, too.
     let _ = SigSet::empty().thread_set_mask();
     // Nor does a daemon of the same user look into its memory, on a kernel without Landlock.

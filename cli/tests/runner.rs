@@ -386,11 +386,16 @@ async fn commands_have_neither_the_priority_nor_the_memory_nor_the_score_of_the_
     let (priority, memory) = (of_limit("Max realtime priority"), of_limit("Max locked memory"));
     // It is told its own once it runs.
     let score = "until grep -qx 500 /proc/$$/oom_score_adj; do :; done; cat /proc/$PPID/oom_score_adj";
-    let given = "ulimit -r 20; ulimit -l 20480; echo -900 > /proc/self/oom_score_adj; exec \"$@\"";
+    let folder = tempfile::tempdir().unwrap();
+    let given = folder.path().join("given");
+    let start = format!(
+        "ulimit -r 20; ulimit -l 20480; echo -900 > /proc/self/oom_score_adj; cat /proc/self/oom_score_adj > {}; exec \"$@\"",
+        given.display()
+    );
     let rig = Rig::with(
         &[&shell(&priority), &shell(&memory), &shell(score)],
         user(),
-        &["/bin/sh", "-c", given, "sh"],
+        &["/bin/sh", "-c", &start, "sh"],
     );
     let said = async |command: &str| rig.run(&shell(command), LIMIT).await.unwrap().output;
     assert_eq!(said(&priority).await.trim(), "Max realtime priority 0 0");
@@ -399,6 +404,9 @@ async fn commands_have_neither_the_priority_nor_the_memory_nor_the_score_of_the_
     assert!(most.len() == 2 && most.iter().all(|most| *most <= 8 << 20), "{memory}");
     let runner: i32 = said(score).await.trim().parse().unwrap();
     assert!(runner >= 0, "{runner}");
+    // Nobody starts another one of these.
+    let starter = fs::read_to_string(format!("/proc/{}/oom_score_adj", rig.process.id())).unwrap();
+    assert_eq!(starter, fs::read_to_string(given).unwrap());
 }
 
 #[tokio::test]
