@@ -243,6 +243,11 @@ impl MemberConfig {
         self.addresses.first().map_or(Family::Ipv4, |first| Family::of(first.address))
     }
 
+    /// The same virtual router as `other`, be it with other settings.
+    pub(crate) fn is_same_router(&self, other: &Self) -> bool {
+        self.vip == other.vip && self.family() == other.family()
+    }
+
     /// What [`crate::advertisement::decode`] expects for it.
     pub fn expected(&self) -> Expected<'_> {
         let Self { vrid, version, interval, .. } = *self;
@@ -284,6 +289,17 @@ pub struct GroupConfig {
     pub authentication: Option<Authentication>,
     /// Not empty.
     pub members: Vec<MemberConfig>,
+}
+
+impl GroupConfig {
+    /// Puts the virtual routers into the order of `running`, by which a group that runs knows them: that of the file says nothing. Those
+    /// that are new come last.
+    pub fn order_as(&mut self, running: &Self) {
+        let place = |member: &MemberConfig| {
+            running.members.iter().position(|known| known.is_same_router(member)).unwrap_or(usize::MAX)
+        };
+        self.members.sort_by_key(place);
+    }
 }
 
 /// What a daemon of before, which says nothing of it, goes by.

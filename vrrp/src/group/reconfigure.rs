@@ -60,7 +60,7 @@ pub enum CantReconfigure {
 /// # Errors
 /// The first reason why not.
 pub fn check_reconfigure(old: &GroupConfig, new: &GroupConfig) -> Result<(), CantReconfigure> {
-    let same = |a: &MemberConfig, b: &MemberConfig| a.vip == b.vip && a.family() == b.family();
+    let same = MemberConfig::is_same_router;
     let has = |config: &GroupConfig, wanted| config.members.iter().any(|member| same(member, wanted));
     let members = |member: &MemberConfig, what| Err(CantReconfigure::Members { vip: member.name(), what });
     if let Some(member) = new.members.iter().find(|member| !has(old, member)) {
@@ -139,7 +139,8 @@ fn check_member(old: &MemberConfig, new: &MemberConfig) -> Result<(), CantReconf
 }
 
 impl Group {
-    /// Another configuration of the same virtual routers ([`check_reconfigure`]). Addresses that stay are not touched;
+    /// Another configuration of the same virtual routers ([`check_reconfigure`]). Addresses that stay are not touched, whichever of them
+    /// has them on their interface;
     /// those that are new are added by an Active, those that are gone removed. Exchanges on the latter are the caller's to
     /// end.
     ///
@@ -177,6 +178,7 @@ impl Group {
 
     fn active_config(&mut self, now: Moment, mut active: Active, changed: &[bool]) -> Machine {
         active.announcements.set_refresh(self.config.garp_refresh);
+        self.follow_moved(&mut active);
         let gone: Vec<_> =
             active.asked.iter().copied().filter(|&(member, address)| !self.has(member, address)).collect();
         for &(member, address) in &gone {
@@ -204,6 +206,34 @@ impl Group {
             }
         }
         Machine::Active(active)
+    }
+
+    /// Addresses that another virtual router of the group has now, on the same interface: they stay where they are.
+    fn follow_moved(&mut self, active: &mut Active) {
+        for (member, address) in &mut active.asked {
+            let Some(heir) = self.heir(*member, *address) else { continue };
+            let before = std::mem::replace(member, heir);
+            for (pending, ..) in active.pending.iter_mut().filter(|one| (one.0, one.1) == (before, *address))
+            {
+                *pending = heir;
+            }
+            let was_there =
+                self.members.get_mut(before.0).is_some_and(|known| known.installed.remove(address));
+            if let Some(known) = self.members.get_mut(heir.0).filter(|_| was_there) {
+                known.installed.insert(*address);
+            }
+        }
+    }
+
+    fn heir(&self, member: MemberId, address: VirtualAddress) -> Option<MemberId> {
+        if self.has(member, address) {
+            return None;
+        }
+        let interface = &self.members.get(member.0)?.config.interface;
+        let is_heir = |other: &Member| {
+            other.config.interface == *interface && other.config.addresses.contains(&address)
+        };
+        self.members.iter().position(is_heir).map(MemberId)
     }
 
     fn has(&self, member: MemberId, address: VirtualAddress) -> bool {

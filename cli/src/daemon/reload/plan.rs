@@ -82,10 +82,12 @@ impl Plan {
                 match config.groups.iter().find(|new| new.name == old.name) {
                     Some(new) => match new.by_node.get(index) {
                         Some(new) => {
-                            let why = check_reconfigure(old, new).err().map(|error| error.to_string());
+                            let mut new = new.clone();
+                            new.order_as(old);
+                            let why = check_reconfigure(old, &new).err().map(|error| error.to_string());
                             // What is the whole cluster's is the same for each group.
                             reasons.extend(why.filter(|why| !reasons.contains(why)));
-                            groups.push(new.clone());
+                            groups.push(new);
                         }
                         None => reasons.push(format!("group {} has no part for this node", old.name)),
                     },
@@ -286,6 +288,24 @@ mod tests {
         for (old, new, expected) in table {
             assert_eq!(refused(old, &new), expected, "{new}");
         }
+    }
+
+    #[test]
+    fn vips_of_a_group_may_change_places_and_addresses() {
+        let vip = |name: &str, vrid: u8, last: u8| {
+            format!("[vip.{name}]\nvrid = {vrid}\naddresses = [\"192.0.2.{last}\"]\n")
+        };
+        let file =
+            |vips: [String; 2]| PAIR.replace("[listen.web]", &format!("{}[listen.web]", vips.concat()));
+        let running = file([vip("mail", 52, 102), vip("dns", 53, 103)]);
+        let own = |text: &str| parse(text).groups[0].by_node[0].clone();
+        let (swapped, gone) =
+            plan(&running, &file([vip("dns", 53, 103), vip("mail", 52, 102)])).expect("nothing new");
+        assert_eq!((swapped.groups, gone), (vec![own(&running)], vec![]));
+        let exchanged = file([vip("dns", 53, 102), vip("mail", 52, 103)]);
+        let (exchanged, gone) = plan(&running, &exchanged).expect("addresses may change");
+        let expected = own(&file([vip("mail", 52, 103), vip("dns", 53, 102)]));
+        assert_eq!((exchanged.groups, gone), (vec![expected], vec![]), "no exchange ends: both stay");
     }
 
     #[test]

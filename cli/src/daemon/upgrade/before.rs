@@ -57,8 +57,8 @@ pub(in crate::daemon) struct Estate {
 }
 
 impl Estate {
-    /// Puts the groups into the order of those that run, which speaker and page know by their places. A reload leaves them there,
-    /// wherever the file has them by now.
+    /// Puts the groups, and the virtual routers of each, into the order of those that run, which speaker and page know by their places. A
+    /// reload leaves them there, wherever the file has them by now.
     pub(in crate::daemon) fn order(&self, groups: &mut [Group]) {
         order(groups, &self.groups);
     }
@@ -70,6 +70,12 @@ impl Estate {
 }
 
 fn order(groups: &mut [Group], known: &[Value]) {
+    let running: Vec<GroupConfig> =
+        known.iter().filter_map(|known| GroupConfig::deserialize(known).ok()).collect();
+    for group in &mut *groups {
+        let Some(running) = running.iter().find(|running| running.name == group.name) else { continue };
+        group.by_node.iter_mut().for_each(|own| own.order_as(running));
+    }
     let names: Vec<_> = known.iter().map(|known| known.get("name").and_then(Value::as_str)).collect();
     // One that does not run is an obstacle, wherever it is.
     groups.sort_by_key(|own| names.iter().position(|name| *name == Some(&own.name)).unwrap_or(names.len()));
@@ -241,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn groups_that_changed_places_in_the_file_are_those_that_run() {
+    fn groups_and_vips_that_changed_places_in_the_file_are_those_that_run() {
         let vip = |name: &str, group: &str, last: u8| {
             format!("[vip.{name}]\ngroup = \"{group}\"\nvrid = {last}\naddresses = [\"192.0.2.{last}\"]\n")
         };
@@ -260,6 +266,18 @@ mod tests {
         order(&mut swapped.groups, &known);
         assert_eq!(own(&swapped), running);
         assert_eq!(unlike(&own(&swapped), &known), None);
+        let together = |names: [&str; 2]| {
+            let last = |name| if name == "web" { 100 } else { 101 };
+            file(&names.map(|name| vip(name, "default", last(name))).each_ref().map(String::as_str))
+        };
+        let running = own(&together(["web", "mail"]));
+        let known_together: Vec<_> =
+            running.iter().map(|group| serde_json::to_value(group).expect("JSON")).collect();
+        let mut swapped = together(["mail", "web"]);
+        assert_ne!(own(&swapped), running);
+        order(&mut swapped.groups, &known_together);
+        assert_eq!(own(&swapped), running, "vips of one group");
+        assert_eq!(unlike(&own(&swapped), &known_together), None);
         let mut other = file(&[&vip("new", "new", 103), &mail, &web]);
         order(&mut other.groups, &known);
         assert!(unlike(&own(&other), &known).is_some_and(|why| why.contains("can't come or go")));

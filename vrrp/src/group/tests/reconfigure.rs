@@ -99,6 +99,62 @@ fn virtual_router_whose_settings_stay_sends_as_before_and_keeps_its_addresses() 
     );
 }
 
+fn two_vips(web: &[u8], mail: &[u8]) -> GroupConfig {
+    let mut config = with_addresses(200, web);
+    config.members.push(member("mail", 52, Version::V3, 100));
+    config.members[1].addresses = mail.iter().copied().map(address).collect();
+    config
+}
+
+#[test]
+fn addresses_that_two_vips_swap_on_their_interface_stay_where_they_are() {
+    let mut node = Node::active(two_vips(&[100, 101], &[52]));
+    assert_eq!(
+        node.reconfigure(two_vips(&[52, 101], &[100])),
+        ["advertise 200", "advertise 200 on 1"],
+        "neither removed nor added"
+    );
+    let status = node.group.status();
+    let installed = |member: usize| {
+        let all = status.members[member].installed.iter();
+        all.map(|one| one.address.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(installed(0), ["192.0.2.52", "192.0.2.101"]);
+    assert_eq!(installed(1), ["192.0.2.100"]);
+    // One that somebody removes is its new vip's to put back, and all of them go when the group does.
+    node.group.handle_address_stolen(node.now, MemberId(1), address(100));
+    assert!(node.drain().contains(&"add 192.0.2.100".to_owned()));
+    node.group.handle_shutdown(node.now, "stop");
+    let lines = node.drain();
+    for last in [52, 100, 101] {
+        let removed = lines.iter().filter(|line| line.starts_with(&format!("remove 192.0.2.{last}")));
+        assert_eq!(removed.count(), 1, "{lines:?}");
+    }
+}
+
+#[test]
+fn an_address_that_moves_to_a_vip_on_another_interface_leaves_the_first() {
+    let on_another = |web: &[u8], mail: &[u8]| {
+        let mut config = two_vips(web, mail);
+        config.members[1].interface = Interface::Named("eth1".to_owned());
+        config
+    };
+    let mut node = Node::active(on_another(&[100, 101], &[52]));
+    let lines = node.reconfigure(on_another(&[100], &[52, 101]));
+    assert!(lines.contains(&"remove 192.0.2.101".to_owned()), "{lines:?}");
+    assert!(lines.iter().any(|line| line.starts_with("add 192.0.2.101")), "{lines:?}");
+}
+
+#[test]
+fn vips_that_changed_places_in_the_file_are_put_where_they_run() {
+    let running = two_vips(&[100], &[52]);
+    let mut swapped = two_vips(&[100], &[52]);
+    swapped.members.reverse();
+    assert!(check_reconfigure(&running, &swapped).is_err(), "a group knows them by their places");
+    swapped.order_as(&running);
+    assert_eq!(swapped, running);
+}
+
 #[test]
 fn backup_claims_with_the_addresses_of_its_last_configuration() {
     let mut node = Node::backup(with_addresses(200, &[100]));
