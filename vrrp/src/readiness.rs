@@ -16,6 +16,10 @@ pub enum Readiness {
     Starting {
         /// Since when, until when.
         reason: String,
+        /// What is wrong even as Active, where good news counts at once: one clause each. So a node that claims is
+        /// [`Self::Degraded`] by these, or ready, from its first advertisement on.
+        #[serde(default)]
+        degradations: Vec<String>,
     },
     /// Serves, but anyone better should take over: priority 1.
     Leaving {
@@ -27,4 +31,17 @@ pub enum Readiness {
         /// Why.
         reason: String,
     },
+}
+
+impl Readiness {
+    /// The same of an Active.
+    pub(crate) fn when_active(self) -> Self {
+        match self {
+            Self::Starting { degradations, .. } if degradations.is_empty() => Self::Ready,
+            Self::Starting { degradations: reasons, .. } => Self::Degraded { reasons },
+            other @ (Self::Ready | Self::Degraded { .. } | Self::Leaving { .. } | Self::Fault { .. }) => {
+                other
+            }
+        }
+    }
 }

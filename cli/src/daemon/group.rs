@@ -356,7 +356,7 @@ impl Group {
         let group = &self.config.name;
         match readiness {
             Readiness::Ready => tracing::info!(group, "ready to hold the addresses"),
-            Readiness::Starting { reason } => tracing::info!(group, reason, "starting"),
+            Readiness::Starting { reason, .. } => tracing::info!(group, reason, "starting"),
             Readiness::Degraded { reasons } => {
                 tracing::warn!(group, degradations = reasons.len(), reasons = reasons.join("; "), "degraded");
             }

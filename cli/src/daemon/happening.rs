@@ -157,7 +157,7 @@ fn subject_of(vip: String, group: &Group) -> Subject {
 fn readiness(readiness: &Readiness) -> (&'static str, String) {
     match readiness {
         Readiness::Ready => ("ready", "ready to hold the addresses".to_owned()),
-        Readiness::Starting { reason } => ("starting", reason.clone()),
+        Readiness::Starting { reason, .. } => ("starting", reason.clone()),
         Readiness::Degraded { reasons } => ("degraded", reasons.join("; ")),
         Readiness::Leaving { reason } => ("leaving", reason.clone()),
         Readiness::Fault { reason } => ("fault", reason.clone()),

@@ -378,7 +378,7 @@ pub(super) fn ready(readiness: &Readiness) -> Ready {
     match readiness.clone() {
         Readiness::Ready => Ready::Yes,
         Readiness::Degraded { reasons } => Ready::Degraded { reasons },
-        Readiness::Starting { reason } => Ready::Starting { reason },
+        Readiness::Starting { reason, .. } => Ready::Starting { reason },
         Readiness::Leaving { reason } => Ready::Leaving { reason },
         Readiness::Fault { reason } => Ready::Fault { reason },
     }

@@ -291,6 +291,10 @@ impl Tracker {
             let hold = seconds(self.longest_hold());
             return Readiness::Starting {
                 reason: format!("what is good counts once it has lasted for {hold}"),
+                degradations: self
+                    .bad()
+                    .map(|(tracked, found)| tracked.fails(found.reason.as_deref()))
+                    .collect(),
             };
         }
         let reasons = self.degradations();
@@ -330,6 +334,14 @@ impl Tracker {
             return Some(format!("worker {number} stalled for {}", seconds(*owed)));
         }
         (!self.unbound.is_empty()).then(|| format!("not bound: {}", self.unbound.join(", ")))
+    }
+
+    /// What is bad on an Active as well, where good news counts at once.
+    fn bad(&self) -> impl Iterator<Item = (&Tracked, &Backend)> {
+        let degradations = self.config.tracked.iter().zip(&self.backends);
+        degradations.filter(|(tracked, backend)| {
+            tracked.what != What::Fault && backend.counts && !backend.counted_usable && !backend.usable
+        })
     }
 
     fn degradations(&self) -> Vec<String> {

@@ -241,6 +241,7 @@ impl Group {
 
     /// The first advertisements of a claim.
     fn activate(&mut self, now: Moment) -> Active {
+        self.weigh_as_active(now);
         for member in &mut self.members {
             // RFC 9568 §6.4.3: an Active uses its own interval, whatever it adopted before (V-25).
             member.forget_interval();
@@ -339,7 +340,7 @@ impl Group {
         match &self.readiness {
             Readiness::Ready => "ready".to_owned(),
             Readiness::Degraded { reasons } => format!("degraded: {}", reasons.join("; ")),
-            Readiness::Starting { reason } => format!("starting: {reason}"),
+            Readiness::Starting { reason, .. } => format!("starting: {reason}"),
             Readiness::Leaving { reason } => format!("leaving: {reason}"),
             Readiness::Fault { reason } => format!("fault: {reason}"),
         }

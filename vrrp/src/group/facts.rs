@@ -32,8 +32,21 @@ impl Group {
             }
             // Some virtual routers can be served: better than nobody, worse than anyone who can serve all.
             (_, None, Some(trouble)) => Readiness::Leaving { reason: trouble.clone() },
+            // It is told again and again until the daemon knows of the claim.
+            (told, None, None) if self.state() == State::Active => told.when_active(),
             (told, None, None) => told,
         };
+        self.take_readiness(now, readiness);
+    }
+
+    /// Good news counts at once on an Active: it says so with its first advertisement. Else a node that is told so a moment later would
+    /// take the address from one that is not yet.
+    pub(super) fn weigh_as_active(&mut self, now: Moment) {
+        let readiness = self.readiness.clone().when_active();
+        self.take_readiness(now, readiness);
+    }
+
+    fn take_readiness(&mut self, now: Moment, readiness: Readiness) {
         self.ready_since = match readiness {
             Readiness::Ready => self.ready_since.or(Some(now)),
             Readiness::Degraded { .. }

@@ -123,12 +123,15 @@ impl World {
         while let Some(output) = self.nodes[index].group.as_mut().and_then(Group::poll_output) {
             self.act(index, output)?;
         }
-        let node = &mut self.nodes[index];
-        let now = self.now;
         if self.transitions != before {
             // What was good or bad news for one state is the other for the next.
-            return self.tell_readiness(index);
+            if !self.daemons_are_slow {
+                return self.tell_readiness(index);
+            }
+            self.daemon_hears(index);
         }
+        let node = &mut self.nodes[index];
+        let now = self.now;
         let Some(group) = &node.group else { return Ok(()) };
         if let Some((at, _)) = group.poll_timeout() {
             // The scheduler is a little late, now and then more.
@@ -222,6 +225,7 @@ impl World {
                 self.nodes[index].resigning = false;
                 self.nodes[index].unheard_since = self.now;
                 self.transitions += 1;
+                self.nodes[index].claims += u64::from(transition.to == State::Active);
                 self.note(|| {
                     format!("node {index}: {} -> {}: {}", transition.from, transition.to, transition.reason)
                 });
@@ -230,6 +234,15 @@ impl World {
             Output::Warning { key, text } => self.note(|| format!("node {index}: warning {key}: {text}")),
         }
         Ok(())
+    }
+
+    /// The daemon hears of a transition, and tells what follows from that up to 20 ms later.
+    fn daemon_hears(&mut self, index: usize) {
+        let late = self.now.wrapping_mul(2 * index as u64 + 3) % (20 * MILLISECOND);
+        let told = self.now + MILLISECOND / 5 + late;
+        let node = &mut self.nodes[index];
+        let (_, next) = node.tracker.readiness(self.now, node.state());
+        node.tracker_next = Some(next.map_or(told, |next| next.min(told)));
     }
 
     /// The daemon tells the speaker how ready the node is.

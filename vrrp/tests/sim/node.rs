@@ -51,6 +51,8 @@ pub(crate) struct Node {
     pub(crate) known: Option<(Past, Readiness)>,
     /// The daemon has taken the addresses of this speaker away.
     pub(crate) withdrawn: bool,
+    /// How often it became Active.
+    pub(crate) claims: u64,
     /// Counts the speakers: what was meant for an earlier one is lost.
     pub(crate) incarnation: u64,
     /// The shared page: what it signs by outlives a speaker.
@@ -102,6 +104,7 @@ impl Node {
             group: None,
             known: None,
             withdrawn: false,
+            claims: 0,
             incarnation: 0,
             sender: Sender::new(index as u64, 0),
             receivers: Vec::new(),

@@ -91,13 +91,18 @@ impl Tracker {
                 self.starting_until = None;
             } else {
                 next = Some(next.map_or(until, |next| next.min(until)));
-                return (Readiness::Starting { reason: "just started".to_owned() }, next);
+                let degradations = reasons(self.counted.min(self.lost));
+                return (Readiness::Starting { reason: "just started".to_owned(), degradations }, next);
             }
         }
         let readiness = match self.counted {
             0 => Readiness::Ready,
-            n => Readiness::Degraded { reasons: (0..n).map(|i| format!("backend b{i}")).collect() },
+            n => Readiness::Degraded { reasons: reasons(n) },
         };
         (readiness, next)
     }
+}
+
+fn reasons(count: usize) -> Vec<String> {
+    (0..count).map(|i| format!("backend b{i}")).collect()
 }

@@ -101,6 +101,8 @@ pub(crate) struct World {
     pub(crate) promises: Promises,
     pub(crate) guard: Guard,
     pub(crate) transitions: u64,
+    /// What follows from a transition is told some time after it.
+    pub(crate) daemons_are_slow: bool,
     /// Advertisements that a node by unicast did not look at, or that were not signed as they had to be.
     pub(crate) strangers: u64,
     pub(crate) first_address: IpAddr,
@@ -121,6 +123,7 @@ impl World {
             client: None,
             guard: Guard::Takes,
             transitions: 0,
+            daemons_are_slow: false,
             strangers: 0,
             first_address,
             queue: BinaryHeap::new(),

@@ -149,11 +149,25 @@ fn rule_3_a_starting_backup_counts_as_the_worst_until_the_hold_is_over() {
     let mut tracker = Tracker::new(config(&["app"]), at(0));
     tracker.handle_health(at(500), &healthy(&[("app", 2)]));
     tracker.handle_state(at(600), State::Backup);
-    assert!(matches!(tracker.readiness(), Readiness::Starting { .. }));
+    assert!(
+        matches!(tracker.readiness(), Readiness::Starting { degradations, .. } if degradations.is_empty())
+    );
     tracker.handle_timeout(at(6_499));
     assert!(matches!(tracker.readiness(), Readiness::Starting { .. }));
     tracker.handle_timeout(at(6_500));
     assert_eq!(tracker.readiness(), Readiness::Ready);
+}
+
+#[test]
+fn a_starting_node_says_what_it_would_be_as_the_active() {
+    let mut tracker = Tracker::new(config(&["app", "mail"]), at(0));
+    tracker.handle_health(at(500), &healthy(&[("app", 2), ("mail", 0)]));
+    let Readiness::Starting { degradations, .. } = tracker.readiness() else {
+        panic!("{:?}", tracker.readiness())
+    };
+    assert_eq!(degradations.len(), 1);
+    tracker.handle_state(at(900), State::Active);
+    assert_eq!(tracker.readiness(), Readiness::Degraded { reasons: degradations });
 }
 
 #[test]

@@ -12,7 +12,6 @@ fn levels_are_advertised_as_the_table_says() {
         (degraded(7), 4, 5),
         (degraded(8), 2, 3),
         (degraded(40), 2, 3),
-        (Readiness::Starting { reason: "just started".to_owned() }, 2, 3),
         (leaving(), 1, 1),
     ] {
         for (is_first, priority) in [(false, second), (true, first)] {
@@ -23,6 +22,35 @@ fn levels_are_advertised_as_the_table_says() {
             assert_eq!(node.group.status().priority, priority, "{readiness:?}");
             assert_eq!(node.state(), State::Active, "a node alone keeps the address at any level");
         }
+    }
+}
+
+/// Good news counts at once on an Active (rule 3). Two nodes that start together claim together: one that said that it is ready a moment
+/// after it has lost would take the address from one that had not said so yet.
+#[test]
+fn a_node_that_starts_says_what_it_is_with_the_first_advertisement_of_its_claim() {
+    let starting = |count: usize| {
+        let Readiness::Degraded { reasons: degradations } = degraded(count) else { panic!("{count}") };
+        Readiness::Starting { reason: "just started".to_owned(), degradations }
+    };
+    for (is_first, degradations, waits, claims) in
+        [(false, 0, 2, 200), (true, 0, 3, 200), (false, 2, 2, 14), (true, 2, 3, 15)]
+    {
+        let mut config = config(200);
+        config.first = is_first;
+        let mut node = Node::backup(config);
+        node.readiness(starting(degradations));
+        assert_eq!(node.group.status().priority, waits);
+        // A degraded Active is better, or as good.
+        node.hear(LOWER, 4);
+        node.run(100_000);
+        assert_eq!(node.state(), State::Backup);
+        let lines = node.run(500_000);
+        let first = lines.iter().find(|line| line.contains("advertise")).expect("it claims");
+        assert!(first.ends_with(&format!("advertise {claims}")), "{first}");
+        // The daemon says it again until it knows of the claim.
+        assert_eq!(node.readiness(starting(degradations)), [""; 0]);
+        assert_eq!(node.group.status().priority, claims);
     }
 }
 

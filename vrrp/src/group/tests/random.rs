@@ -30,7 +30,7 @@ fn any_readiness() -> impl Strategy<Value = Readiness> {
     prop_oneof![
         4 => Just(Readiness::Ready),
         2 => (1..10_usize).prop_map(degraded),
-        1 => Just(Readiness::Starting { reason: "just started".to_owned() }),
+        1 => Just(Readiness::Starting { reason: "just started".to_owned(), degradations: Vec::new() }),
         1 => Just(leaving()),
         1 => Just(fault()),
     ]

@@ -215,7 +215,9 @@ mod tests {
         ledger.removed(PLACE, &Removal::Done);
         ledger.asked(PLACE);
         assert!(ledger.added(PLACE));
+        assert_eq!(ledger.seen(&made(500)), Meaning::Nothing, "a refresh of before");
         assert_eq!(ledger.gone(PLACE), Meaning::Nothing);
+        assert_eq!(ledger.seen(&made(731)), Meaning::Nothing, "made after that");
         assert_eq!(ledger.gone(PLACE), Meaning::Stolen);
     }
 
@@ -329,17 +331,5 @@ mod tests {
             assert!(ledger.added(PLACE));
             assert!(!ways[first](&mut ledger, 731));
         }
-    }
-
-    #[test]
-    fn an_event_of_what_we_had_before_is_no_theft_of_what_we_have_now() {
-        let mut ledger = holding();
-        ledger.removing(PLACE);
-        ledger.removed(PLACE, &Removal::Done);
-        ledger.asked(PLACE);
-        assert!(ledger.added(PLACE));
-        assert_eq!(ledger.seen(&made(500)), Meaning::Nothing, "a refresh of before");
-        assert_eq!(ledger.gone(PLACE), Meaning::Nothing);
-        assert_eq!(ledger.seen(&made(731)), Meaning::Nothing);
     }
 }
