@@ -7,7 +7,7 @@ use std::{
 
 use clap::{Command, CommandFactory as _, Parser, Subcommand};
 
-use crate::exit::Exit;
+use crate::{exit::Exit, privileges};
 
 pub mod announce;
 mod asking;
@@ -131,6 +131,11 @@ pub fn main() -> ExitCode {
             return if error.use_stderr() { Exit::Usage } else { Exit::Fine }.into();
         }
     };
+    let is_of_the_unit = matches!(arguments.verb, Verb::Reload(_) | Verb::Release(_));
+    if let Some(error) = is_of_the_unit.then(privileges::stay).and_then(Result::err) {
+        eprintln!("error: can't give away the rights that are not needed: {error}");
+        return Exit::Failure.into();
+    }
     match arguments.verb {
         Verb::Check(arguments) => check::run(&arguments),
         Verb::Init(arguments) => init::run(&arguments),

@@ -195,6 +195,19 @@ pub(crate) fn as_daemon<T: Send>(
     })
 }
 
+/// Does `work` on a thread that is who runs commands; `None` where this process can't have one.
+pub(crate) fn as_who_runs_commands<T: Send>(global: &Global, work: impl FnOnce() -> T + Send) -> Option<T> {
+    runner::as_who(global, work)
+}
+
+/// For the other verbs of a unit that gives [`runner`] the right to become another user: they have no use for it.
+///
+/// # Errors
+/// The kernel refuses.
+pub(crate) fn stay() -> io::Result<()> {
+    if nix::unistd::geteuid().is_root() { Ok(()) } else { capabilities::stay() }
+}
+
 /// What is to be known where the processes stay root.
 pub(crate) fn root_warning(global: &Global) -> Option<String> {
     let account = Account::find(global).ok()?;
@@ -286,7 +299,9 @@ fn unfiltered(why: io::Error) -> String {
 /// What commands get in the place of what the daemon, its unit or [`raise_limits`] have for the speaker: without it one could take the
 /// processor from the speaker, and keep memory that others need. Lowering needs no right.
 pub(crate) fn enter_plain() {
-    let _ = setrlimit(Resource::RLIMIT_RTPRIO, 0, 0);
+    for limit in [Resource::RLIMIT_RTPRIO, Resource::RLIMIT_NICE] {
+        let _ = setrlimit(limit, 0, 0);
+    }
     if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_MEMLOCK) {
         let _ = setrlimit(Resource::RLIMIT_MEMLOCK, soft.min(PLAIN_MEMLOCK), hard.min(PLAIN_MEMLOCK));
     }

@@ -44,7 +44,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-pub(crate) use self::named::distrust;
+pub(crate) use self::named::{distrust, unreadable};
 pub use self::{
     client::{NotRun, Order, Runner},
     protocol::{Ended, How},

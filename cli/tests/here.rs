@@ -225,7 +225,10 @@ fn commands_that_are_not_there_or_anybodys_and_users_that_can_not_run_them_are_t
             "\"nosuch\"",
             "[global] command_user: no user is called `nosuch` on this machine; make it with: useradd --system nosuch",
         ),
-        ("\"nobody\"", "[global] command_user: only root could run commands as nobody"),
+        (
+            "\"nobody\"",
+            "[global] command_user: only root, or who has CAP_SETUID and CAP_SETGID as in the packaged unit, could run commands as nobody",
+        ),
     ] {
         let output = check(&format!("[global]\ncommand_user = {user}\n{file}"));
         let is_told = stderr(&output).contains(why);

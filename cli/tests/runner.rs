@@ -324,7 +324,32 @@ async fn another_one_has_the_place_of_one_that_is_killed_and_what_ran_is_ended_a
 
 #[tokio::test]
 async fn another_one_has_the_place_of_one_that_is_stopped() {
-    let rig = Rig::new(&[&["/bin/true"]]);
+    stopped_one_is_replaced(&["/usr/bin/env"]).await;
+}
+
+/// As the packaged unit has it (ProtectProc=invisible).
+const HIDDEN: [&str; 6] =
+    ["unshare", "--mount", "sh", "-c", "mount -t proc -o hidepid=invisible proc /proc && exec \"$@\"", "sh"];
+
+#[tokio::test]
+async fn where_processes_are_hidden_one_that_is_stopped_is_found_and_commands_have_their_score() {
+    if !is_root() {
+        return;
+    }
+    stopped_one_is_replaced(&HIDDEN).await;
+    let score = shell("until grep -qx 500 /proc/$$/oom_score_adj; do :; done; ls -d /proc/$PPID 2>&1");
+    let rig = Rig::with(&[&score], user(), &HIDDEN);
+    for _ in 0..20 {
+        let ended = rig.run(&score, LIMIT).await.unwrap();
+        assert!(
+            ended.how == How::Exit(2) && ended.output.contains("No such file"),
+            "it is hidden: {ended:?}"
+        );
+    }
+}
+
+async fn stopped_one_is_replaced(starter: &[&str]) {
+    let rig = Rig::with(&[&["/bin/true"]], user(), starter);
     assert_eq!(rig.run(&["/bin/true"], LIMIT).await, exited(0, ""));
     let stopped = only_child(&rig.process.id().to_string()).await;
     assert!(Command::new("kill").args(["-STOP", &stopped]).status().unwrap().success());

@@ -223,7 +223,9 @@ fn names_are_escaped() {
 #[test]
 fn what_is_not_known_is_left_out() {
     let mut status = whole();
-    status.frontends[0].mode = "tcp".to_owned();
+    for frontend in &mut status.frontends {
+        frontend.mode = "tcp".to_owned();
+    }
     status.backends[0].servers[0].last_check = None;
     status.backends[0].servers.truncate(1);
     status.groups[0].holders.clear();

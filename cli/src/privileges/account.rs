@@ -126,7 +126,12 @@ impl Account {
         if !geteuid().is_root() {
             return Err(AccountError::NotRoot { wanted: self.name.clone(), now: name_of(geteuid()) });
         }
-        let failed = |what| move |error: nix::Error| AccountError::Failed { what, error: error.into() };
+        self.take().map_err(|(what, error)| AccountError::Failed { what, error })
+    }
+
+    /// The same for whoever has the capabilities to it; else the step that failed, and why.
+    pub(super) fn take(&self) -> Result<(), (&'static str, io::Error)> {
+        let failed = |what| move |error: nix::Error| (what, error.into());
         setgroups(&self.groups).map_err(failed("take its groups"))?;
         setresgid(self.group, self.group, self.group).map_err(failed("take its group"))?;
         setresuid(self.user, self.user, self.user).map_err(failed("become it"))

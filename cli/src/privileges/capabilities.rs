@@ -21,6 +21,9 @@ const ADDRESSES: CapabilitySet = CapabilitySet::NET_ADMIN;
 /// Addresses, raw sockets.
 const SPEAKER: CapabilitySet = CapabilitySet::NET_ADMIN.union(CapabilitySet::NET_RAW);
 
+/// To become another user, with its groups.
+const OTHERS: CapabilitySet = CapabilitySet::SETUID.union(CapabilitySet::SETGID);
+
 /// What the kernel may know beyond what this program does.
 const NUMBERS: u32 = 64;
 
@@ -50,6 +53,16 @@ impl Plan {
 /// What this thread could have.
 pub(super) fn permitted() -> io::Result<CapabilitySet> {
     Ok(capabilities(None)?.permitted)
+}
+
+/// May this thread become another user?
+pub(super) fn may_become_others() -> bool {
+    permitted().is_ok_and(|has| has.contains(OTHERS))
+}
+
+/// This thread never becomes another user, nor does what it starts.
+pub(super) fn stay() -> io::Result<()> {
+    restrict(permitted()? - OTHERS)
 }
 
 /// Whatever is started from here on never gets more than `most`, nor anything by being root. Left out without a right to
@@ -153,6 +166,19 @@ mod tests {
     fn root_that_stays_root_may_give_its_sockets_away() {
         let plan = Plan::new(CapabilitySet::all(), false, true);
         assert_eq!(plan.daemon, CapabilitySet::NET_BIND_SERVICE | CapabilitySet::CHOWN);
+    }
+
+    #[test]
+    fn thread_that_stays_keeps_all_but_the_right_to_become_others() {
+        let before = permitted().unwrap();
+        let after = std::thread::spawn(|| {
+            stay().unwrap();
+            (capabilities(None).unwrap(), may_become_others())
+        });
+        let (after, may) = after.join().unwrap();
+        let left = before - (CapabilitySet::SETUID | CapabilitySet::SETGID);
+        assert_eq!((after.permitted, after.effective), (left, left));
+        assert_eq!((after.inheritable, may), (CapabilitySet::empty(), false));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::{
     os::{fd::OwnedFd, unix::process::CommandExt},
     path::Path,
     process::{Command, Stdio},
+    thread,
 };
 
 use lb_proxy::config::Owner;
@@ -21,13 +22,21 @@ use crate::{
     packets,
 };
 
-/// Where lbctl stays root.
+/// Made by the packages, for this.
+const COMMANDS: &str = "lbctl-commands";
+
+/// Where lbctl stays root, without that one.
 const NOBODY: &str = "nobody";
 
 /// The first is who it becomes, as the file or the default has it; as a [`Global`], which an [`Account`] is found by.
 pub(super) fn whose(global: &Global) -> Result<Global, AccountError> {
     let owned = |user: Option<Owner>, group| Global { user, group, ..Global::default() };
     let Some(wanted) = &global.command_user else {
+        if let Some(made) =
+            User::from_name(COMMANDS).ok().flatten().filter(|_| capabilities::may_become_others())
+        {
+            return Ok(owned(Some(Owner::Id(made.uid.as_raw())), None));
+        }
         let account = Account::find(global)?;
         return Ok(match account {
             Some(account) if !account.is_root() => owned(global.user.clone(), global.group.clone()),
@@ -49,9 +58,10 @@ pub(super) fn whose(global: &Global) -> Result<Global, AccountError> {
     if found.uid.is_root() {
         return Err(wrong("that is root, as whom no command is run; write another user".to_owned()));
     }
-    if !geteuid().is_root() && found.uid != geteuid() {
+    if found.uid != geteuid() && !capabilities::may_become_others() {
         return Err(wrong(format!(
-            "only root could run commands as {}; remove the key, and {} runs them, who has started lbctl",
+            "only root, or who has CAP_SETUID and CAP_SETGID as in the packaged unit, could run commands as {}; remove the key, and {} runs \
+             them, who has started lbctl",
             found.name,
             account::name_of(geteuid())
         )));
@@ -90,6 +100,18 @@ pub(super) fn start(config: &Config, start: Start<'_>) -> Result<Option<OwnedFd>
     spawn().map(Some).map_err(EnterError::Runner)
 }
 
+/// Does `work` on a thread that is who runs commands; `None` where this process can't have one.
+pub(super) fn as_who<T: Send>(global: &Global, work: impl FnOnce() -> T + Send) -> Option<T> {
+    if !geteuid().is_root() {
+        return None;
+    }
+    let account = Account::find(&whose(global).ok()?).ok()??;
+    if account.is_own() || !account.is_here() {
+        return None;
+    }
+    thread::scope(|scope| scope.spawn(|| account.thread_becomes_it().ok().map(|()| work())).join().ok()?)
+}
+
 /// What the process does first: it becomes `whose` and gives every capability away. Unlike the daemon it may start programs that
 /// become somebody else, as sudo(8) does, where who started lbctl may.
 ///
@@ -98,7 +120,9 @@ pub(super) fn start(config: &Config, start: Start<'_>) -> Result<Option<OwnedFd>
 pub(crate) fn enter(whose: &Global) -> Result<(), String> {
     let account = Account::find(whose).map_err(|error| error.to_string())?;
     if let Some(account) = account.filter(|account| !account.is_own() && account.is_here()) {
-        account.become_it().map_err(|error| error.to_string())?;
+        let failed =
+            |(what, error)| format!("who is to run commands, {}: can't {what}: {error}", account.name());
+        account.take().map_err(failed)?;
     }
     if geteuid().is_root() && account::root_is_real() {
         return Err("no command is run as root: write command_user = \"..\" into [global]".to_owned());

@@ -84,11 +84,16 @@ pub(super) fn start(order: &Order) -> Result<Child, String> {
     })
 }
 
-/// Tells the kernel how willingly to end it. While the program is being loaded, the file of a process that nobody looks into is root's.
+/// Tells the kernel how willingly to end it. While the program is being loaded, the file of a process that nobody looks into is root's, or
+/// hidden (ProtectProc= of the unit).
 pub(super) async fn score(pid: Pid) {
     for _ in 0..SCORE_LOOKS {
         match fs::write(format!("/proc/{pid}/oom_score_adj"), OOM_SCORE) {
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => sleep(SCORE_LOOK).await,
+            Err(error)
+                if matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::NotFound) =>
+            {
+                sleep(SCORE_LOOK).await;
+            }
             Ok(()) | Err(_) => return,
         }
     }

@@ -37,7 +37,7 @@ impl Named {
             return Err(why.clone());
         }
         let shown = self.file.display();
-        let failed = |why: String| format!("who runs commands ({}) can't read {shown}: {why}", who());
+        let failed = |why: String| cannot_read(&self.file, &why);
         // The state is that of what is read: another file may have the name by now.
         let mut file = File::open(&self.file).map_err(|error| failed(error.to_string()))?;
         let state = file.metadata().map_err(|error| failed(error.to_string()))?;
@@ -65,8 +65,17 @@ fn state_of(found: &Metadata) -> std::io::Result<State> {
     Ok((found.dev(), found.ino(), found.len(), found.modified()?, found.ctime(), found.ctime_nsec()))
 }
 
-fn who() -> String {
-    format!("user {}", crate::privileges::name_of(geteuid()))
+fn cannot_read(file: &Path, why: &str) -> String {
+    format!(
+        "who runs commands (user {}) can't read {}: {why}",
+        crate::privileges::name_of(geteuid()),
+        file.display()
+    )
+}
+
+/// Why this thread, as who runs commands, would run nothing.
+pub(crate) fn unreadable(file: &Path) -> Option<String> {
+    File::open(file).err().map(|error| cannot_read(file, &error.to_string()))
 }
 
 /// Why nothing in the file would be run, if that is because of who may write it.

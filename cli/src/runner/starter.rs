@@ -6,14 +6,20 @@
 //! The daemon can't start it anew from within its jail. This process does nothing else, so it has nothing to die of.
 
 use std::{
-    fs, io,
+    io,
     os::fd::{AsFd, OwnedFd},
     os::unix::net::UnixDatagram as StdSocket,
     process::{Child, Command},
     time::Duration,
 };
 
-use nix::sys::prctl;
+use nix::{
+    sys::{
+        prctl,
+        wait::{Id, WaitPidFlag, WaitStatus, waitid},
+    },
+    unistd::Pid,
+};
 use tokio::{
     io::Interest,
     net::UnixDatagram,
@@ -145,10 +151,12 @@ impl Worker {
         Ok(Self { socket: socket(ours)?, child: command(theirs).spawn()? })
     }
 
-    /// Not by a debugger, which goes on with it.
+    /// Not by a debugger, which goes on with it. Where processes are hidden (ProtectProc= of the unit), /proc does not have it: nobody
+    /// looks into its memory.
     fn is_stopped(&self) -> bool {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap_or_default();
-        stat.rsplit_once(") ").is_some_and(|(_, state)| state.starts_with('T'))
+        let Ok(pid) = i32::try_from(self.child.id()) else { return false };
+        let flags = WaitPidFlag::WSTOPPED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+        matches!(waitid(Id::Pid(Pid::from_raw(pid)), flags), Ok(WaitStatus::Stopped(..)))
     }
 
     fn joins(&self, theirs: &OwnedFd) -> bool {

@@ -23,7 +23,7 @@ fn script(path: &Path, text: &str) {
 }
 
 /// The processes that run commands for this daemon.
-fn runners(daemon: Pid) -> Vec<Pid> {
+pub(crate) fn runners(daemon: Pid) -> Vec<Pid> {
     let is_one = |pid: &Pid| {
         let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         line.starts_with(b"lbctl\0runner\0")

@@ -213,8 +213,13 @@ impl Node {
 
     /// The same with a copy of the program.
     pub(crate) fn start_program(&mut self, program: &Path, arguments: &[&str]) {
+        self.start_by(&[], program, arguments);
+    }
+
+    /// The same, started by `wrapper`.
+    pub(crate) fn start_by(&mut self, wrapper: &[&str], program: &Path, arguments: &[&str]) {
         let log = File::options().create(true).append(true).open(self.folder.join("log")).unwrap();
-        let mut command = self.command_of(program, &self.folder, &[], arguments);
+        let mut command = self.command_of(program, &self.folder, wrapper, arguments);
         self.daemon = Some(command.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap());
     }
 

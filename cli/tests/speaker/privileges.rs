@@ -9,6 +9,8 @@ mod filtered;
 mod root;
 #[path = "privileges/threads.rs"]
 mod threads;
+#[path = "privileges/unit.rs"]
+mod unit;
 
 use std::{
     fs::{self, Permissions},
@@ -32,7 +34,7 @@ use threads::{ADMIN, LOCK, NICE, PORTS, RAW, Thread, Who, assert_least_privilege
 
 /// Who runs the daemon.
 const USER: &str = "nobody";
-const OTHER: Who = Who { user: USER, daemon: PORTS };
+const OTHER: Who = Who { user: USER, daemon: PORTS, given: u64::MAX };
 
 /// A test that needs root in the first user namespace.
 pub(crate) fn as_root(name: &str, test: impl FnOnce()) {
@@ -60,6 +62,11 @@ impl Jailed {
     }
 
     fn start_with(arguments: &[&str]) -> Self {
+        Self::start_by(&[], &format!("user = \"{USER}\"\n"), arguments)
+    }
+
+    /// Started by `wrapper`, with a file that has the lines `global` in `[global]`.
+    fn start_by(wrapper: &[&str], global: &str, arguments: &[&str]) -> Self {
         let bridge = Bridge::new("");
         let folder = bridge.folder.path();
         fs::set_permissions(folder, Permissions::from_mode(0o755)).unwrap();
@@ -68,10 +75,10 @@ impl Jailed {
         fs::copy(env!("CARGO_BIN_EXE_lbctl"), &program).unwrap();
         let file = folder.join("lb.toml");
         let text = fs::read_to_string(&file).unwrap();
-        fs::write(&file, text.replacen("[global]\n", &format!("[global]\nuser = \"{USER}\"\n"), 1)).unwrap();
+        fs::write(&file, text.replacen("[global]\n", &format!("[global]\n{global}"), 1)).unwrap();
         let mut node = Node::new(&bridge, 1, true);
         give(node.folder());
-        node.start_program(&program, arguments);
+        node.start_by(wrapper, &program, arguments);
         wait_for("lb1 holds the address", || node.has_vip().then_some(()));
         Self { node, program, file, bridge }
     }

@@ -108,7 +108,7 @@ fn what_systemd_shows(pair: &Pair) {
     assert!(typed(node, "journalctl -u lbctl | grep transition").contains("to=Active"));
     typed(node, "journalctl -k");
     let exposure = typed(node, "systemd-analyze security lbctl");
-    assert!(exposure.lines().last().unwrap().contains(": 2.2 "), "{exposure}");
+    assert!(exposure.lines().last().unwrap().contains(": 2.4 "), "{exposure}");
     let command = "top -H -p \"$(systemctl show -P MainPID lbctl)\"".replacen("top", "top -b -n 1 -w 200", 1);
     assert!(typed(node, &command).contains("lbctl-worker-0"));
     let pid = node.property("lbctl", "MainPID");

@@ -9,7 +9,7 @@ use super::{
 };
 
 /// Root gives sockets in the file system to whom the file says.
-const ROOT: Who = Who { user: "root", daemon: PORTS | CHOWN };
+const ROOT: Who = Who { user: "root", daemon: PORTS | CHOWN, given: u64::MAX };
 
 #[test]
 fn without_user_the_processes_are_roots_with_few_of_its_rights_and_it_is_said() {

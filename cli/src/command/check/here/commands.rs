@@ -7,7 +7,7 @@ use crate::{
         Config,
         model::{Means, Subject},
     },
-    runner,
+    privileges, runner,
 };
 
 /// One sentence for each that could not be run now.
@@ -34,5 +34,6 @@ pub(super) fn check(config: &Config, file: &Path) -> Vec<String> {
         };
         Some(format!("[{name}] can't run {}: {why}", program.display()))
     });
-    runner::distrust(file).into_iter().chain(missing).collect()
+    let unread = privileges::as_who_runs_commands(&config.global, || runner::unreadable(file)).flatten();
+    unread.into_iter().chain(runner::distrust(file)).chain(missing).collect()
 }
