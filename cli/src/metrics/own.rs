@@ -17,6 +17,7 @@ pub(super) fn write(text: &mut Text, status: &Status, process: &Process) {
     trackers::write(text, status);
     notifiers::write(text, status);
     proxies::frontends(text, &status.frontends);
+    vips::frontends(text, status);
     proxies::backends(text, &status.backends);
     proxies::servers(text, &status.backends);
 }

@@ -34,6 +34,12 @@ fn whole() -> Status {
     app.statistics.totals = Some(histogram());
     let mut found = status(vec![web], vec![app]);
     let pair = healthy();
+    let apart = |name: &str, address: [u8; 4]| {
+        let mut one = frontend(name);
+        one.binds[0].address = Some((address, 8404).into());
+        one
+    };
+    found.frontends.extend([apart("own", [192, 0, 2, 11]), apart("vip", [192, 0, 2, 10])]);
     found.peers = pair.peers;
     found.groups = pair.groups;
     found.file.loaded = Some(time("2026-09-21T13:00:01.5Z"));
@@ -150,6 +156,9 @@ fn samples_are_in_prometheus_text_format() {
         "\nlbctl_phase{state=\"running\"} 1\nlbctl_phase{state=\"waiting\"} 0\nlbctl_phase{state=\"stopping\"} 0\n",
         "\nlbctl_config_loaded_timestamp_seconds 1789995601.5\n",
         "\nlbctl_frontend_requests_total{frontend=\"web\"} 71\n",
+        "# TYPE lbctl_frontend_vip_info gauge\n\
+         lbctl_frontend_vip_info{frontend=\"web\",group=\"default\",vip=\"web\"} 1\n\
+         lbctl_frontend_vip_info{frontend=\"vip\",group=\"default\",vip=\"web\"} 1\n",
         "\nlbctl_frontend_responses_total{frontend=\"web\",code=\"other\"} 1\n\
          lbctl_frontend_responses_total{frontend=\"web\",code=\"1xx\"} 2\n",
         "# HELP lbctl_frontend_tarpitted_total Requests that a rule let wait before it refused them (`tarpit`).\n",

@@ -1,5 +1,7 @@
 //! Vips, and each virtual router of theirs: one for each family, on the wire with its own advertisements.
 
+use std::net::IpAddr;
+
 use lb_vrrp::advertisement::DecodeError;
 
 use super::{
@@ -60,6 +62,31 @@ fn vips(text: &mut Text, groups: &[Group]) {
     for (group, vip) in vips() {
         metric.sample(&[("group", &group.name), ("vip", &vip.name)], number(vip.installed.len() as u64));
     }
+}
+
+/// Which frontends serve which vips: what is wrong with another one keeps no client of an address that this node holds.
+pub(super) fn frontends(text: &mut Text, status: &Status) {
+    let help =
+        "Always 1, for each vip at an address of which it listens; all addresses of a family are such.";
+    let mut metric = text.metric("lbctl_frontend_vip_info", Kind::Gauge, help);
+    for frontend in &status.frontends {
+        for (group, vip) in
+            status.groups.iter().flat_map(|group| group.vips.iter().map(move |vip| (group, vip)))
+        {
+            if frontend.binds.iter().filter_map(|bind| bind.address).any(|bound| listens_at(bound.ip(), vip))
+            {
+                let labels = [("frontend", &*frontend.name), ("group", &*group.name), ("vip", &*vip.name)];
+                metric.sample(&labels, 1.0);
+            }
+        }
+    }
+}
+
+fn listens_at(bound: IpAddr, vip: &Vip) -> bool {
+    let addresses = vip.addresses.iter().filter_map(|address| address.parse::<IpAddr>().ok());
+    addresses
+        .into_iter()
+        .any(|address| bound == address || bound.is_unspecified() && bound.is_ipv4() == address.is_ipv4())
 }
 
 /// A virtual router with the names of what it belongs to.
