@@ -37,7 +37,6 @@ pub use launcher::{Launcher, Purpose};
 
 pub(crate) use account::name_of;
 pub(crate) use capabilities::may_lock_memory;
-pub(crate) use oom::SPEAKERS_SCORE;
 pub(crate) use runner::enter as enter_runner;
 
 use crate::{
@@ -138,7 +137,9 @@ pub fn enter(config: &Config, start: Start<'_>) -> Result<Entered, EnterError> {
     let stays_root = account.as_ref().is_none_or(Account::is_root) && nix::unistd::geteuid().is_root();
     let plan = Plan::new(capabilities::permitted()?, !config.groups.is_empty(), stays_root);
     let runner = runner::start(config, start)?;
-    let score = oom::Score::find(start.takes_over).filter(|_| !config.groups.is_empty()).map(Arc::new);
+    // The next process of an upgrade has that of the one before, and no way to another one.
+    let wants_score = !config.groups.is_empty() && !start.takes_over;
+    let score = wants_score.then(oom::Score::find).flatten().map(Arc::new);
     capabilities::bound(plan.launcher())?;
     if let Some(account) = &account {
         folder::give(config, start, account)?;

@@ -34,30 +34,23 @@ type Work = Box<dyn FnOnce() + Send>;
 
 /// Starts programs. Clones are the same; the default is for a process that has not given anything away: the calling thread.
 #[derive(Clone, Default)]
-pub struct Launcher(Option<Thread>);
-
-#[derive(Clone)]
-struct Thread {
-    orders: Sender<(Purpose, Work)>,
-    score: Option<Arc<Score>>,
-}
+pub struct Launcher(Option<Sender<(Purpose, Work)>>);
 
 impl Launcher {
     /// Starts the thread. It is to be called while the thread that calls still has what `plan` gives.
     pub(super) fn start(plan: Plan, score: Option<Arc<Score>>) -> io::Result<Self> {
         let (sender, orders) = channel();
-        let known = score.clone();
         let (ready, is_ready) = sync_channel(1);
         thread::Builder::new().name("launcher".to_owned()).stack_size(STACK).spawn(move || {
             let restricted = capabilities::restrict_launcher(plan.launcher());
             let failed = restricted.is_err();
             let _ = ready.send(restricted);
             if !failed {
-                work(plan, known.as_deref(), &orders);
+                work(plan, score.as_deref(), &orders);
             }
         })?;
         is_ready.recv().map_err(io::Error::other)??;
-        Ok(Self(Some(Thread { orders: sender, score })))
+        Ok(Self(Some(sender)))
     }
 
     /// What `start` returns, called where programs may be started.
@@ -69,7 +62,7 @@ impl Launcher {
         purpose: Purpose,
         start: impl FnOnce() -> T + Send + 'static,
     ) -> io::Result<T> {
-        let Some(Thread { orders, .. }) = &self.0 else { return Ok(start()) };
+        let Some(orders) = &self.0 else { return Ok(start()) };
         let (done, outcome) = sync_channel(1);
         let work: Work = Box::new(move || {
             // Who waits for it is there until it comes.
@@ -77,13 +70,6 @@ impl Launcher {
         });
         orders.send((purpose, work)).map_err(|_| io::Error::other("the launcher has ended"))?;
         outcome.recv().map_err(|_| io::Error::other("the launcher could not pass its capabilities on"))
-    }
-}
-
-impl Launcher {
-    /// What a speaker's oom_score_adj is, where the daemon has another one.
-    pub(crate) fn speakers_score(&self) -> Option<i32> {
-        self.0.as_ref()?.score.as_ref().map(|score| score.speakers())
     }
 }
 

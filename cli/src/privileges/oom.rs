@@ -6,14 +6,10 @@
 //! lowers it for the moment in which it starts a speaker.
 
 use std::{
-    env,
     fs::File,
     io::{self, Read},
     os::unix::fs::FileExt,
 };
-
-/// Tells the next daemon of an upgrade what speakers are to have: it has that of the daemon before.
-pub(crate) const SPEAKERS_SCORE: &str = "LBCTL_SPEAKERS_OOM_SCORE";
 
 /// So much more than a speaker: a tenth of the memory that there is, or of the limit.
 const WORSE: i32 = 100;
@@ -32,19 +28,12 @@ pub(super) struct Score {
 impl Score {
     /// To be called as who starts lbctl, before anything is given away: afterwards the file may be out of reach. `None` where there is
     /// nothing to be done, or nothing can be.
-    pub(super) fn find(takes_over: bool) -> Option<Self> {
+    pub(super) fn find() -> Option<Self> {
         let mut file = File::options().read(true).write(true).open(super::OOM_SCORE).ok()?;
         let mut text = String::new();
         file.read_to_string(&mut text).ok()?;
-        let own: i32 = text.trim().parse().ok()?;
-        let known = env::var(SPEAKERS_SCORE).ok().filter(|_| takes_over).and_then(|known| known.parse().ok());
-        let speakers = known.unwrap_or(own);
+        let speakers: i32 = text.trim().parse().ok()?;
         (speakers > NEVER).then_some(Self { file, speakers })
-    }
-
-    /// Of speakers.
-    pub(super) fn speakers(&self) -> i32 {
-        self.speakers
     }
 
     /// To be called without CAP_SYS_RESOURCE: what has it can't go back without it.

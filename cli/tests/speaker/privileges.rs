@@ -29,7 +29,10 @@ use nix::{
     unistd::{Pid, User},
 };
 
-use super::net::{Bridge, Node, in_namespace, wait_for};
+use super::{
+    net::{Bridge, Node, in_namespace, wait_for},
+    realtime::score,
+};
 use threads::{ADMIN, LOCK, NICE, PORTS, RAW, Thread, Who, assert_least_privilege};
 
 /// Who runs the daemon.
@@ -320,9 +323,11 @@ fn unconfined_daemon_has_its_capabilities_taken_and_nothing_else() {
         let jailed = Jailed::start_with(&["--unconfined"]);
         let (first, speaker) = (jailed.node.daemon(), jailed.node.speaker());
         let mut threads = [Thread::all(first), Thread::all(speaker)].concat();
+        let before = score(first);
         jailed.done(&["upgrade"]);
         let next = jailed.daemon();
         assert_ne!(next, first);
+        assert_eq!(score(next), before, "it is not raised once more");
         jailed.node.signal(speaker, Signal::SIGKILL);
         let speaker = wait_for("another speaker", || jailed.node.speaker_of(next));
         threads.extend([Thread::all(next), Thread::all(speaker)].concat());

@@ -174,7 +174,7 @@ fn without_a_right_to_real_time_it_says_so_once_and_speaks() {
 }
 
 /// The higher it is the earlier.
-fn score(process: Pid) -> i32 {
+pub(crate) fn score(process: Pid) -> i32 {
     let text = std::fs::read_to_string(format!("/proc/{process}/oom_score_adj")).unwrap();
     text.trim().parse().unwrap()
 }

@@ -27,7 +27,7 @@ use crate::{
     daemon::pausing::let_through,
     daemon::{reload::between, speaker_link::Ends},
     packets,
-    privileges::{CONFINED, Launcher, Purpose, SPEAKERS_SCORE},
+    privileges::{CONFINED, Launcher, Purpose},
     service,
 };
 
@@ -129,9 +129,6 @@ impl Next {
         let (ours, theirs) = packets::pair()?;
         let mut command = Command::new(&orders.program);
         command.args(&orders.arguments).env(CONFINED, "1").stdin(Stdio::from(theirs));
-        if let Some(score) = orders.launcher.speakers_score() {
-            command.env(SPEAKERS_SCORE, score.to_string());
-        }
         if orders.repeats_stderr {
             command.stderr(Stdio::piped());
         }
