@@ -2,7 +2,11 @@
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-use crate::{config::Config, tcp::splice, upstream::idle};
+use crate::{
+    config::{Config, Mode},
+    tcp::splice,
+    upstream::idle,
+};
 
 /// Beside all that is counted: files, the control socket and its clients, lookups of names, the speaker.
 const OTHERS: u64 = 256;
@@ -81,15 +85,21 @@ pub fn too_few(config: &Config) -> Option<(u32, u64)> {
 impl Needs {
     fn of(config: &Config) -> Self {
         let (mut servers, mut listeners, mut apart) = (0, 0, 0);
+        let (mut idle, mut shared) = (0, 0);
         for backend in &config.backends {
             servers += count(backend.servers.len());
+            // Those of mode tcp end with their client's.
+            for server in backend.servers.iter().filter(|_| backend.mode == Mode::Http) {
+                let (of_server, of_http2) = idle::most_open(server, config.threads.get());
+                idle += count(of_server);
+                shared += count(of_http2);
+            }
         }
         for frontend in &config.frontends {
             listeners += count(frontend.binds.len() + frontend.unix.len() + frontend.inherited.len());
             apart += if frontend.is_apart { u64::from(frontend.maxconn) } else { 0 };
         }
-        // Those of anybody and those of one client.
-        let idle = count(idle::KEPT).min(2 * count(idle::KEPT_PER_SERVER) * servers);
+        let idle = count(idle::KEPT).min(idle) + shared;
         let workers = count(config.threads.get());
         let least = CHECKS * servers + workers * (RUNTIME + listeners);
         Self {
@@ -138,6 +148,7 @@ mod tests {
         let address = std::net::SocketAddr::from(([127, 0, 0, 1], 80));
         let bind = || Bind { label: String::new(), address, accept_proxy: None };
         let server = |n: u32| Server::new(format!("s{n}"), address);
+        let backend = |servers| Backend::new("app", Mode::Http, servers);
         let config = Config {
             threads: 2.try_into().unwrap(),
             maxconn: 100,
@@ -151,11 +162,17 @@ mod tests {
             desk: None,
             ticket_secret: None,
             frontends: vec![Frontend::new("front", Mode::Tcp, vec![bind(), bind()])],
-            backends: vec![Backend::new("app", Mode::Tcp, (0..20).map(server).collect())],
+            backends: vec![backend((0..20).map(server).collect())],
         };
         assert_eq!(Needs::of(&config), NEEDS);
-        let few = Config { backends: vec![Backend::new("app", Mode::Tcp, vec![server(0)])], ..config };
-        assert_eq!(Needs::of(&few).fixed, 256 + 2 + 2 * (8 + 2 + 128));
+        let fixed = |backend: Backend| Needs::of(&Config { backends: vec![backend], ..config.clone() }).fixed;
+        // Of anybody and of clients; with HTTP/2 one that waits for requests.
+        assert_eq!(fixed(backend(vec![server(0)])), 256 + 2 + 2 * (8 + 2 + 512 + 64));
+        let of_http2 = Server { http2: true, ..server(0) };
+        assert_eq!(fixed(backend(vec![of_http2])), 256 + 2 + 2 * (8 + 2 + 512 + 64 + 1));
+        let small = Server { maxconn: Some(200), ..server(0) };
+        assert_eq!(fixed(backend(vec![small])), 256 + 2 + 2 * (8 + 2 + 100 + 64));
+        assert_eq!(fixed(Backend::new("mail", Mode::Tcp, vec![server(0)])), 256 + 2 + 2 * (8 + 2));
     }
 
     #[test]

@@ -131,6 +131,11 @@ impl Upstream {
         self.stream().lane().is_none_or(|lane| lane.trunk().is_over())
     }
 
+    /// May the request be what its server has ended the connection for?
+    pub(crate) fn is_suspect(&self) -> bool {
+        self.stream().lane().is_some_and(ServerLane::is_suspect)
+    }
+
     /// Has the server not even looked at the request, so that it may be sent again whatever it is (RFC 9113 §8.7)?
     pub(crate) fn was_refused(&self) -> bool {
         self.stream().lane().is_some_and(ServerLane::was_refused)

@@ -232,7 +232,7 @@ impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
                 drop(upstream);
                 return self.fail(failed.termination, Some(&search)).await;
             }
-            if is_stale || (has_ended && upstream.stream().lane().is_some()) {
+            if is_stale || (has_ended && upstream.stream().lane().is_some()) || upstream.is_suspect() {
                 // It may be the request that has ended it, with all that was on it: not with others once more.
                 reuse = Reuse::Fresh;
             }

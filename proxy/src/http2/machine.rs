@@ -34,7 +34,7 @@ use crate::{buffer::Buffer, http::head::MAX_HEAD};
 /// Streams that a client may have open at a time.
 pub(super) const STREAMS: usize = 100;
 
-/// Streams whose client has given them up, and that are not wound up yet, and open ones.
+/// Streams that somebody has given up, and that are not wound up yet, and open ones.
 const ALL_STREAMS: usize = 2 * STREAMS;
 
 /// Bytes of content that one stream may send ahead of who reads it.
@@ -105,8 +105,6 @@ pub struct Machine {
     queues: Vec<VecDeque<Buffer>>,
     /// Streams that have no lane yet.
     opened: VecDeque<usize>,
-    /// Streams of requests that are over, whose servers have not said so.
-    detached: usize,
     /// Streams that have something to send.
     waiting: VecDeque<usize>,
     /// How often some of them were woken.
@@ -115,6 +113,8 @@ pub struct Machine {
     closed: VecDeque<(u32, bool)>,
     leave: Leave,
     is_peer_leaving: bool,
+    /// And has said that something is wrong.
+    is_at_fault: bool,
     is_broken: bool,
     /// Frames that came.
     heard: u64,
@@ -185,12 +185,12 @@ impl Machine {
             now,
             queues: Vec::new(),
             opened: VecDeque::new(),
-            detached: 0,
             waiting: VecDeque::new(),
             round: 0,
             closed: VecDeque::new(),
             leave: Leave::No,
             is_peer_leaving: false,
+            is_at_fault: false,
             is_broken: false,
             heard: 0,
             doubt: None,
@@ -432,7 +432,6 @@ impl Machine {
 
     fn remove(&mut self, key: usize) {
         let stream = self.streams.remove(key);
-        self.detached -= usize::from(stream.is_detached);
         if let Ok(place) = self.ids.binary_search_by_key(&stream.id, |(id, _)| *id) {
             self.ids.remove(place);
         }

@@ -360,7 +360,10 @@ impl IdleConnections {
         if !bounds.allow(&link, now) || !self.is_current(backend, server, &link) {
             return;
         }
-        let OfServer { connections, room, .. } = &*servers[server];
+        let OfServer { connections, room, trunks, .. } = &*servers[server];
+        if let Some(lane) = link.stream.lane() {
+            trunks.adopt(lane.trunk());
+        }
         let mut connections = connections.borrow_mut();
         if connections.len() >= room.most().min(most[server]) {
             connections.pop_front();
@@ -443,6 +446,12 @@ impl IdleConnections {
             }
         }
     }
+}
+
+/// What one worker may have open of a server whose requests are over: idle connections of anybody and of clients, and one of
+/// HTTP/2 that waits for the next request. However many servers there are, at most [`KEPT`] of the first two.
+pub(crate) fn most_open(server: &Server, workers: usize) -> (usize, usize) {
+    (most(server, workers).min(room::MOST) + most_own(server), usize::from(server.speaks_http2()))
 }
 
 /// Idle they hold no slot of their server, which still has to bear them: those of all workers together.

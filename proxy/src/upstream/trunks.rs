@@ -16,6 +16,8 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct Trunks {
     open: RefCell<Vec<Rc<Trunk>>>,
+    /// Of these, those that wait for further requests.
+    shared: Rc<Cell<usize>>,
     /// One is made at a time: whoever comes meanwhile may have a place on it.
     gate: Mutex<()>,
     /// The server has agreed on HTTP/1.1 at last.
@@ -33,7 +35,7 @@ impl Trunks {
         if open.is_empty() {
             return None;
         }
-        retain(&mut open, |trunk| trunk.is_open() && !trunk.is_private() && allowed(trunk));
+        retain(&mut open, |trunk| is_of_use(trunk) && !trunk.is_private() && allowed(trunk));
         let trunk = open.iter().find(|trunk| trunk.has_room() && trunk.is_named(name))?;
         Some(ServerLane::of(trunk))
     }
@@ -42,8 +44,15 @@ impl Trunks {
     pub(super) fn add(&self, trunk: Option<&Rc<Trunk>>) {
         self.is_refused.set(trunk.is_none());
         if let Some(trunk) = trunk {
-            trunk.share();
+            trunk.share(&self.shared);
             self.open.borrow_mut().push(Rc::clone(trunk));
+        }
+    }
+
+    /// One that was made for a single request, which it has survived: others may have places on it as well.
+    pub(super) fn adopt(&self, trunk: &Rc<Trunk>) {
+        if trunk.is_open() && !trunk.is_shared() && !trunk.is_private() {
+            self.add(Some(trunk));
         }
     }
 
@@ -59,13 +68,17 @@ impl Trunks {
 
     /// Gives those up that were without requests for so many ticks.
     pub(super) fn sweep(&self, now: u64, idle: u64) {
-        retain(&mut self.open.borrow_mut(), |trunk| trunk.is_open() && trunk.lonely_for(now) < idle.max(1));
+        retain(&mut self.open.borrow_mut(), |trunk| is_of_use(trunk) && trunk.lonely_for(now) < idle.max(1));
     }
 
     /// Gives all up: requests on them are served.
     pub(super) fn close(&self) {
         retain(&mut self.open.borrow_mut(), |_| false);
     }
+}
+
+fn is_of_use(trunk: &Trunk) -> bool {
+    trunk.is_open() && trunk.is_shared()
 }
 
 fn retain(open: &mut Vec<Rc<Trunk>>, keep: impl Fn(&Trunk) -> bool) {

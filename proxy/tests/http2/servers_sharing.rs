@@ -55,28 +55,78 @@ async fn request_that_crosses_the_end_of_its_connection_is_sent_on_another() {
     rig::counted(&proxy, "stale_retries_total", 2).await;
 }
 
+/// One that was made for a request alone, which may have ended the one before, is for all once that is answered.
+#[tokio::test]
+async fn connection_that_was_made_for_one_request_is_shared_once_that_is_answered() {
+    let numbers = Arc::default();
+    let server = server::serving(vec![], move |mut connection| {
+        let number = numbered(&numbers);
+        async move {
+            let asked = connection.asked().await.unwrap();
+            connection.answer(asked.stream, number.as_bytes()).await;
+            let second = connection.asked().await;
+            if number == "1" {
+                return;
+            }
+            // Both are on one connection, or neither is answered.
+            let (Some(second), Some(third)) = (second, connection.asked().await) else { return };
+            for asked in [second, third] {
+                connection.answer(asked.stream, number.as_bytes()).await;
+            }
+            connection.asked().await;
+        }
+    })
+    .await;
+    let mut config = server::config(&[&server]);
+    config.backends[0].retries = 0;
+    let proxy = client::start(config);
+    let (mut one, mut two) = (rig::connect(&proxy).await, rig::connect(&proxy).await);
+    assert!(get(&mut one, "/", "").await.ends_with("\r\n1\r\n0\r\n\r\n"));
+    assert!(get(&mut one, "/", "").await.ends_with("\r\n2\r\n0\r\n\r\n"));
+    for client in [&mut one, &mut two] {
+        ask(client, "GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    }
+    for client in [&mut one, &mut two] {
+        assert!(response(client).await.ends_with("\r\n2\r\n0\r\n\r\n"));
+    }
+    assert_eq!(server.accepted(), 2);
+}
+
 /// A request that a server can't bear ends the connection that it comes on, and one that is made for it alone: not one after the
-/// other, with all that is on them.
+/// other, with all that is on them. So it is, too, where the server says that it has not looked at it, and that something is wrong: then
+/// it is sent again as often as it may be, but alone.
 #[tokio::test]
 async fn request_that_ends_connections_takes_one_of_the_others_with_it() {
-    let poisoned = Arc::new(AtomicUsize::new(0));
+    for (last_words, times) in [(false, 2), (true, 4)] {
+        poison(last_words, times).await;
+    }
+}
+
+/// `last_words` are GOAWAY (INTERNAL_ERROR) before the request, which is sent so many `times`.
+async fn poison(last_words: bool, times: usize) {
+    let (poisoned, with_others) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let (release, released) = watch::channel(0);
-    let seen = Arc::clone(&poisoned);
+    let seen = [Arc::clone(&poisoned), Arc::clone(&with_others)];
     let server = server::serving(setting(3, 2), move |mut connection| {
-        let (seen, mut released, mut held) = (Arc::clone(&seen), released.clone(), Vec::new());
+        let ([seen, beside], mut released, mut held) = (seen.clone(), released.clone(), Vec::new());
         async move {
             loop {
                 tokio::select! {
                     asked = connection.asked() => match asked {
                         Some(asked) if asked.path() == "/poison" => {
                             seen.fetch_add(1, SeqCst);
+                            beside.fetch_add(usize::from(asked.stream > 1), SeqCst);
+                            if last_words {
+                                let last = asked.stream.saturating_sub(2).to_be_bytes();
+                                connection.send(&frame(GOAWAY, 0, 0, &[last, [0, 0, 0, 2]].concat())).await;
+                            }
                             return;
                         }
                         Some(asked) if asked.path() == "/" => connection.answer(asked.stream, b"fine").await,
                         Some(asked) => held.push((asked.path()[1..].parse::<u32>().unwrap(), asked.stream)),
                         None => return,
                     },
-                    changed = released.changed() => changed.unwrap(),
+                    changed = released.changed() => if changed.is_err() { return },
                 }
                 let last = *released.borrow();
                 for (_, stream) in held.extract_if(.., |(number, _)| *number <= last) {
@@ -105,14 +155,15 @@ async fn request_that_ends_connections_takes_one_of_the_others_with_it() {
     assert_eq!(server.accepted(), 2);
     let answer = get(&mut first, "/poison", "").await;
     assert!(answer.starts_with("HTTP/1.1 502 "), "{answer}");
-    assert_eq!(poisoned.load(SeqCst), 2, "times that it was sent");
+    assert_eq!(poisoned.load(SeqCst), times, "times that it was sent");
+    assert_eq!(with_others.load(SeqCst), 1, "times with others");
     // That on the other connection has seen nothing of it; the one beside it was sent again.
-    rig::eventually("one has a connection for itself", || server.accepted() == 4).await;
+    rig::eventually("one has a connection for itself", || server.accepted() == 2 + times).await;
     release.send(3).unwrap();
     for client in &mut held[1..] {
         assert!(response(client).await.contains("held"));
     }
-    assert_eq!(server.accepted(), 4);
+    assert_eq!(server.accepted(), 2 + times);
 }
 
 /// As they are coded, and as they are once decoded.
@@ -366,21 +417,48 @@ async fn connection_that_was_given_up_ends_in_time() {
     assert_eq!(server.accepted(), 2);
 }
 
-/// Streams whose end does not come are reset when there are too many of them: they take places of others.
+/// Streams whose end comes late are not reset for that, as long as there are places; those whose end never comes give way.
 #[tokio::test]
 async fn streams_that_never_end_leave_places_for_others() {
-    let server = server::serving(setting(3, 16), async |mut connection: Connection| {
-        while let Some(asked) = connection.asked().await {
-            connection.head(asked.stream, 0, &[(":status", "200"), ("content-length", "2")]).await;
-            connection.send(&frame(DATA, 0, asked.stream, b"ok")).await;
+    let resets: Arc<AtomicUsize> = Arc::default();
+    let seen = Arc::clone(&resets);
+    let server = server::serving(setting(3, 16), move |mut connection: Connection| {
+        let seen = Arc::clone(&seen);
+        async move {
+            let mut open = std::collections::VecDeque::new();
+            while let Some(next) = connection.next().await {
+                if next.kind == RST_STREAM {
+                    assert_eq!((next.code(), Some(next.stream)), (8, open.pop_front()), "the oldest");
+                    seen.fetch_add(1, SeqCst);
+                    continue;
+                }
+                let asked = connection.read(&next);
+                open.push_back(asked.stream);
+                assert!(open.len() <= 16, "more than it allows");
+                if asked.path() == "/end" {
+                    for stream in open.drain(..open.len() - 1) {
+                        connection.send(&frame(DATA, END_STREAM, stream, b"")).await;
+                    }
+                }
+                connection.head(asked.stream, 0, &[(":status", "200"), ("content-length", "2")]).await;
+                connection.send(&frame(DATA, 0, asked.stream, b"ok")).await;
+            }
         }
     })
     .await;
     let proxy = client::start(server::config(&[&server]));
     let mut client = rig::connect(&proxy).await;
-    for _ in 0..40 {
-        assert!(get(&mut client, "/", "").await.ends_with("ok"));
+    let mut get = async |path: &str, times: usize| {
+        for _ in 0..times {
+            assert!(get(&mut client, path, "").await.ends_with("ok"));
+        }
+        resets.load(SeqCst)
+    };
+    for round in 0..3 {
+        assert_eq!(get("/", 14).await, 0, "round {round}");
+        assert_eq!(get("/end", 1).await, 0, "round {round}");
     }
+    assert_eq!(get("/", 40).await, 1 + 40 - 16);
     assert_eq!(server.accepted(), 1);
 }
 

@@ -125,6 +125,7 @@ impl Machine {
             return Err(Failure::new(ErrorCode::FrameSize, "GOAWAY of a wrong length"));
         }
         self.is_peer_leaving = true;
+        self.is_at_fault |= payload[4..8] != ErrorCode::NoError.bytes();
         if let Some(last) = payload.first_chunk().filter(|_| self.role == Role::Client) {
             self.refuse_beyond(u32::from_be_bytes(*last) & (u32::MAX >> 1));
         }

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::{Kind, Machine, Role, STREAM_WINDOW, STREAMS};
+use super::{ALL_STREAMS, Kind, Machine, Role, STREAM_WINDOW, STREAMS};
 use crate::http2::{
     frame::ErrorCode,
     stream::{Remote, Sending, Stream},
@@ -25,9 +25,14 @@ impl Machine {
         self.doubt == Some(self.heard)
     }
 
-    /// Streams that may be open at a time, as far as they are not those of requests that are over.
+    /// Has its server said that it leaves because something is wrong?
+    pub(in crate::http2) fn is_at_fault(&self) -> bool {
+        self.is_at_fault
+    }
+
+    /// Requests that may be open at a time. Those that are over and lack only the end of their streams give way to them.
     pub(in crate::http2) fn room(&self) -> usize {
-        self.settings.streams.min(STREAMS).saturating_sub(self.detached)
+        self.settings.streams.min(STREAMS)
     }
 
     /// Opens a stream, whose request is to be written.
@@ -36,7 +41,10 @@ impl Machine {
     /// The connection takes no further one.
     pub fn open_request(&mut self) -> io::Result<usize> {
         debug_assert!(self.role == Role::Client);
-        if !self.takes_streams() || self.is_doubtful() || self.streams.len() >= self.settings.streams {
+        if !self.takes_streams() || self.is_doubtful() {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        if self.streams.len() >= self.settings.streams.min(ALL_STREAMS) && !self.reset_detached() {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
         self.last += if self.last == 0 { 1 } else { 2 };
@@ -45,6 +53,16 @@ impl Machine {
         let key = self.streams.insert(Stream::of_request(self.last, content, windows, self.heard));
         self.ids.push((self.last, key));
         Ok(key)
+    }
+
+    /// Ends the oldest of the streams whose requests are over: its end should have come long ago. False if there is none.
+    fn reset_detached(&mut self) -> bool {
+        let mut keys = self.ids.iter().map(|(_, key)| *key);
+        let oldest = keys.find(|key| self.streams[*key].is_detached);
+        if let Some(key) = oldest {
+            self.reset(key, ErrorCode::Cancel);
+        }
+        oldest.is_some()
     }
 
     /// The server has sent all that it sends on a stream.
@@ -61,7 +79,6 @@ impl Machine {
 
     /// Whoever has asked has no more to do with a stream.
     pub(super) fn release_request(&mut self, key: usize) {
-        let most_detached = (self.settings.streams.min(STREAMS) / 8).max(1);
         let stream = &mut self.streams[key];
         let is_asked = stream.sending == Sending::Over;
         match stream.remote {
@@ -69,14 +86,9 @@ impl Machine {
             Remote::Ended if is_asked || stream.is_deaf => {}
             // The content of its answer is whole, and only the end of the stream is to come.
             Remote::Open
-                if is_asked
-                    && stream.due == Some(0)
-                    && !stream.awaits_head
-                    && !stream.is_readable()
-                    && self.detached < most_detached =>
+                if is_asked && stream.due == Some(0) && !stream.awaits_head && !stream.is_readable() =>
             {
                 stream.is_detached = true;
-                self.detached += 1;
                 return;
             }
             Remote::Open | Remote::Ended => {

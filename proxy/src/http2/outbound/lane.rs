@@ -91,6 +91,11 @@ impl Lane {
         of_stream || self.is_refused.get()
     }
 
+    /// May its request be what its server has ended the connection for (RFC 9113 §6.8)?
+    pub(crate) fn is_suspect(&self) -> bool {
+        self.stream.get().is_some() && self.trunk.is_at_fault()
+    }
+
     /// Its stream, which is opened if there is none.
     fn open(&self) -> io::Result<usize> {
         if let Some(key) = self.stream.get() {
@@ -178,7 +183,6 @@ impl Stream for Lane {
 impl Drop for Lane {
     fn drop(&mut self) {
         self.rest();
-        self.trunk.lanes.set(self.trunk.lanes.get() - 1);
-        self.trunk.shared.wake_task();
+        self.trunk.leave();
     }
 }

@@ -42,8 +42,8 @@ pub(crate) struct Trunk {
     pub(super) lanes: Cell<usize>,
     /// Those of them that have a request.
     pub(super) busy: Cell<usize>,
-    /// Further lanes may come, even if there are none.
-    is_shared: Cell<bool>,
+    /// Further lanes may come, even if there are none: how many connections to its server there are of which that is so.
+    sharing: RefCell<Option<Rc<Cell<usize>>>>,
     /// It was authenticated for the client of one lane.
     pub(super) is_private: Cell<bool>,
     /// For its end, once nobody has anything to do with it any more.
@@ -82,7 +82,7 @@ impl Trunk {
             served: Cell::new(0),
             lanes: Cell::new(0),
             busy: Cell::new(0),
-            is_shared: Cell::new(false),
+            sharing: RefCell::default(),
             is_private: Cell::new(false),
             deadline: worker.wheel().deadline(),
             is_ending: Cell::new(false),
@@ -148,19 +148,47 @@ impl Trunk {
         !machine.is_doubtful() && machine.has_window() && self.busy.get() < machine.room() && self.is_open()
     }
 
+    /// Has its server said that it ends it for a fault (RFC 9113 §6.8)?
+    pub(crate) fn is_at_fault(&self) -> bool {
+        self.shared.machine.borrow().is_at_fault()
+    }
+
     /// Is it one client's own?
     pub(crate) fn is_private(&self) -> bool {
         self.is_private.get()
     }
 
-    /// It waits for further lanes, even if it has none.
-    pub(crate) fn share(&self) {
-        self.is_shared.set(true);
+    /// It waits for further lanes, even if it has none; one of `count` that do.
+    pub(crate) fn share(&self, count: &Rc<Cell<usize>>) {
+        self.unshare();
+        count.set(count.get() + 1);
+        *self.sharing.borrow_mut() = Some(Rc::clone(count));
+    }
+
+    /// Does it?
+    pub(crate) fn is_shared(&self) -> bool {
+        self.sharing.borrow().is_some()
     }
 
     /// No more of them: it ends with the last that it has.
     pub(crate) fn retire(&self) {
-        self.is_shared.set(false);
+        self.unshare();
+        self.shared.wake_task();
+    }
+
+    fn unshare(&self) {
+        if let Some(count) = self.sharing.take() {
+            count.set(count.get() - 1);
+        }
+    }
+
+    /// A lane is gone. One connection without lanes is enough to wait for the next.
+    pub(super) fn leave(&self) {
+        self.lanes.set(self.lanes.get() - 1);
+        let has_others = self.sharing.borrow().as_ref().is_some_and(|count| count.get() > 1);
+        if self.lanes.get() == 0 && has_others {
+            self.unshare();
+        }
         self.shared.wake_task();
     }
 
@@ -223,7 +251,7 @@ impl Trunk {
 
     /// Nobody has anything to do with it any more, nor will have.
     fn is_given_up(&self) -> bool {
-        self.lanes.get() == 0 && !self.is_shared.get()
+        self.lanes.get() == 0 && !self.is_shared()
     }
 
     /// A server that reads nothing, or ends no stream of which all has come, would keep it for good.
@@ -244,7 +272,7 @@ impl Trunk {
             match flush(&self.shared, stream, context) {
                 Poll::Ready(Err(error)) if is_of_a_peer_that_closed(&error) => {
                     self.is_unwritable.set(true);
-                    self.is_shared.set(false);
+                    self.unshare();
                 }
                 flushed => return flushed,
             }
@@ -287,6 +315,7 @@ async fn drive(trunk: Rc<Trunk>, stream: ServerStream, frames: Rc<BufferPool>) {
     tracing::debug!(why = fault, "connection of HTTP/2 to a server has ended");
     *trunk.fault.borrow_mut() = Some(fault);
     trunk.shared.end();
+    trunk.unshare();
     if let Some(opener) = trunk.opener.take() {
         opener.wake();
     }

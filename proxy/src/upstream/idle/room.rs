@@ -5,7 +5,7 @@ use std::cell::Cell;
 use super::{KEPT, KEPT_PER_SERVER};
 
 /// The most for one server: others have room as well.
-const MOST: usize = KEPT / 2;
+pub(super) const MOST: usize = KEPT / 2;
 
 /// The most that a worker keeps for a server: [`KEPT_PER_SERVER`], and one more for each that was closed for lack of room and then
 /// had to be made anew in the same turn. Each that was idle for nothing takes one back. So requests that come in bursts, as those of one

@@ -130,6 +130,31 @@ fn workers_together_keep_no_more_than_their_server_bears() {
     }
 }
 
+/// What the limit on open files is reckoned with.
+#[tokio::test]
+async fn no_more_is_open_of_a_server_than_is_counted_on() {
+    let listener = listener().await;
+    for maxconn in [None, Some(100)] {
+        let mut config = config(1);
+        config.backends[0].servers[0].maxconn = maxconn;
+        let (idle, most) = (IdleConnections::new(&config), most_open(&config.backends[0].servers[0], 1));
+        let mut places = Vec::new();
+        for _ in 0..room::MOST {
+            idle.backends[0].servers[0].room.close_one();
+            idle.backends[0].servers[0].room.miss();
+        }
+        for _ in 0..room::MOST + 2 {
+            idle.put(BACKEND, 0, 0, used(pair(&listener).await.0, 0));
+        }
+        for _ in 0..KEPT_PER_SERVER + 2 {
+            let mut own = used(pair(&listener).await.0, 0);
+            own.make_private();
+            places.extend(put_own(&idle, 0, own));
+        }
+        assert_eq!((idle.count.get(), 0), most, "{maxconn:?}");
+    }
+}
+
 #[tokio::test]
 async fn burst_finds_as_many_connections_as_the_burst_before_it_has_used() {
     let listener = listener().await;
