@@ -11,6 +11,7 @@ use std::{
 };
 
 use nix::unistd::{AccessFlags, User, access, geteuid};
+use zeroize::Zeroizing;
 
 use crate::patience::{self, LIMIT};
 
@@ -51,6 +52,14 @@ pub enum ReadError {
 /// # Errors
 /// It is no file, or it can't be read, or not in time.
 pub fn read(path: &Path, largest: u64) -> Result<Vec<u8>, ReadError> {
+    read_secret(path, largest).map(|mut content| std::mem::take(&mut *content))
+}
+
+/// The same of a file with a secret in it: wherever its content was on the way, it is overwritten.
+///
+/// # Errors
+/// As of [`read`].
+pub fn read_secret(path: &Path, largest: u64) -> Result<Zeroizing<Vec<u8>>, ReadError> {
     let own = path.to_owned();
     patience::within(&path.to_string_lossy(), move || read_now(&own, largest))?
 }
@@ -89,7 +98,7 @@ pub(crate) fn with_reach(path: &Path, error: io::Error) -> io::Error {
     error
 }
 
-fn read_now(path: &Path, largest: u64) -> Result<Vec<u8>, ReadError> {
+fn read_now(path: &Path, largest: u64) -> Result<Zeroizing<Vec<u8>>, ReadError> {
     check(&fs::metadata(path)?)?;
     // Something else may be there by now, so it is neither waited for nor trusted.
     let opened = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path);
@@ -100,10 +109,34 @@ fn read_now(path: &Path, largest: u64) -> Result<Vec<u8>, ReadError> {
         }
         _ => error.into(),
     })?;
-    check(&file.metadata()?)?;
-    let mut bytes = Vec::new();
-    file.take(largest.saturating_add(1)).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > largest { Err(ReadError::TooLarge) } else { Ok(bytes) }
+    let found = file.metadata()?;
+    check(&found)?;
+    let largest = usize::try_from(largest).unwrap_or(usize::MAX - 1);
+    let expected = usize::try_from(found.len()).unwrap_or(usize::MAX).min(largest);
+    let bytes = read_all(file, expected, largest)?;
+    if bytes.len() > largest { Err(ReadError::TooLarge) } else { Ok(bytes) }
+}
+
+/// Up to one byte more than `largest`. What has the `expected` length is read into one piece of memory, which has room for a byte
+/// more to see the end; where there is more, the smaller piece is overwritten once its content was moved.
+fn read_all(mut source: impl Read, expected: usize, largest: usize) -> io::Result<Zeroizing<Vec<u8>>> {
+    let mut bytes = Zeroizing::new(vec![0; expected + 1]);
+    let mut length = 0;
+    loop {
+        match source.read(&mut bytes[length..]) {
+            Ok(0) => break,
+            Ok(n) => length += n,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+        if length == bytes.len() {
+            let mut larger = Zeroizing::new(vec![0; length.saturating_mul(2).min(largest + 1)]);
+            larger[..length].copy_from_slice(&bytes);
+            bytes = larger;
+        }
+    }
+    bytes.truncate(length);
+    Ok(bytes)
 }
 
 fn check(found: &Metadata) -> Result<(), ReadError> {
@@ -160,6 +193,28 @@ mod tests {
         assert_eq!(told(Path::new("/dev/zero")), "is a device, not a file");
         assert_eq!(told(folder.path()), "is a folder, not a file");
         assert_eq!(told(&at("missing")), "does not exist");
+    }
+
+    /// Memory that grows leaves copies of a key behind.
+    #[test]
+    fn file_is_read_into_memory_that_does_not_grow() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key");
+        for length in [0, 1, 33, 5000] {
+            let content = vec![7; length];
+            fs::write(&path, &content).unwrap();
+            let read = read_secret(&path, 64 * 1024).unwrap();
+            assert_eq!((&**read, read.capacity()), (&*content, length + 1));
+        }
+        // One that grows meanwhile, and one that ends early.
+        let content: Vec<u8> = (0..=255).collect();
+        for (expected, largest) in [(0, 256), (7, 256), (255, 256), (256, 256), (256, 1000)] {
+            let read = read_all(&*content, expected, largest).unwrap();
+            assert_eq!(**read, *content, "{expected} of {largest}");
+        }
+        for expected in [0, 99, 100] {
+            assert_eq!(read_all(&*content, expected, 100).unwrap().len(), 101, "beyond what is wanted");
+        }
     }
 
     #[test]

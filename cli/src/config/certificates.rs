@@ -204,7 +204,7 @@ impl Reader<'_> {
 
     fn content(&mut self, name: &str) -> Content {
         let path = self.folder.join(name);
-        let content = file::read(&path, LARGEST).map(Zeroizing::new);
+        let content = file::read_secret(&path, LARGEST);
         self.found.paths.push(path);
         content
     }
@@ -247,7 +247,7 @@ impl Reader<'_> {
 pub(crate) fn open_keys(paths: &[PathBuf]) -> Vec<PathBuf> {
     let is_open = |path: &&PathBuf| {
         let mode = std::fs::metadata(path).map_or(0, |found| found.mode());
-        mode & 0o004 != 0 && file::read(path, LARGEST).is_ok_and(|text| has_key(&text))
+        mode & 0o004 != 0 && file::read_secret(path, LARGEST).is_ok_and(|text| has_key(&text))
     };
     let mut open: Vec<_> = paths.iter().filter(is_open).cloned().collect();
     open.sort();
