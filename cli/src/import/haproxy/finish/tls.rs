@@ -72,7 +72,7 @@ pub(super) fn value(own: &Tls, is_http: bool, world: &World<'_>) -> Result<Value
         keys.push(("alpn".to_owned(), Value::one_or_list(names)));
     }
     clients(&tls, world, &mut keys)?;
-    spoken(&tls, "listener", world, &mut keys)?;
+    spoken(&tls, LISTENER, world, &mut keys)?;
     let value = if keys.is_empty() {
         certificates
     } else {
@@ -121,7 +121,10 @@ pub(super) fn tell_of_authorities(wrong: Vec<(usize, String)>, words: &[&Word], 
     }
 }
 
-/// Versions, ciphers and curves of a `whose`: a listener or a server.
+/// Who speaks TLS to clients, in notes.
+const LISTENER: &str = "listener";
+
+/// Versions, ciphers and curves of a `whose`: a [`LISTENER`] or a server.
 pub(super) fn spoken(
     tls: &Tls,
     whose: &str,
@@ -170,6 +173,10 @@ pub(super) fn spoken(
             let all = CURVES.join(", ");
             world.notes.differ(list.span, format!("none of these curves is there: {all} are spoken"));
         } else {
+            if left.len() > 1 && v12 && whose == LISTENER && !tls.prefers_client {
+                let why = "the client's favourite of these curves is taken; in HAProxy that of the file with TLS 1.2";
+                world.notes.advise(list.span, why);
+            }
             ordered.push(("curves", left));
         }
     }
