@@ -41,7 +41,9 @@ pub use self::{
         OwnCheck, Pace, Pattern, SequenceStep, SmtpGreeting,
     },
     compression::{Algorithm, BackendCompression, Compression, MediaRange},
-    forwarded::{Forwarded, ForwardedHeader, ForwardedName, ForwardedNode, ForwardedParameters},
+    forwarded::{
+        BackendForwarded, Forwarded, ForwardedHeader, ForwardedName, ForwardedNode, ForwardedParameters,
+    },
     hsts::Hsts,
     log::{
         AccessLog, Capture, CapturedCookie, CapturedHeader, EventFormat, Facility, LogDestination, LogFormat,
@@ -267,6 +269,8 @@ pub struct Backend {
     pub options: BackendOptions,
     /// How its responses are compressed. Only in mode http.
     pub compression: BackendCompression,
+    /// What its servers are told in fields of requests of who has sent them.
+    pub forwarded: BackendForwarded,
     /// A client that had a server goes there even while it is down (HAProxy `option persist`).
     pub persist: bool,
     /// Clients stay with the server that their cookie names; only in mode http.
@@ -374,6 +378,7 @@ impl Backend {
             source: Source::default(),
             options: BackendOptions::default(),
             compression: BackendCompression::default(),
+            forwarded: BackendForwarded::default(),
             persist: false,
             cookie: None,
             stick: None,

@@ -21,7 +21,7 @@ pub(crate) use self::{
 };
 use crate::{
     auth::Verifier,
-    config::{Backend, BackendId, Config, Frontend, Server, ServerTls},
+    config::{Backend, BackendId, Config, Forwarded, Frontend, Server, ServerTls},
     health::{server::ServerHealth, why},
     http::CookiePolicy,
     limit::Limit,
@@ -69,6 +69,8 @@ pub(crate) struct Node {
     pub(crate) host: Host,
     /// Where logs go.
     pub(crate) loggers: Loggers,
+    /// Servers of some backend are told which host a client has asked for.
+    pub(crate) keeps_host: bool,
     /// There are statistics that show how long exchanges take.
     pub(crate) is_timed: bool,
     /// Who traces exchanges.
@@ -149,6 +151,11 @@ impl Node {
             loggers,
             traces: last.map_or_else(Arc::default, |last| Arc::clone(&last.traces)),
             transitions: last.map_or_else(Arc::default, |last| Arc::clone(&last.transitions)),
+            keeps_host: config
+                .backends
+                .iter()
+                .filter_map(|one| one.forwarded.own())
+                .any(Forwarded::tells_host),
             is_timed: config.frontends.iter().any(|one| one.statistics.is_some()),
             config,
         })

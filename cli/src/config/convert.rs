@@ -26,6 +26,7 @@ mod check;
 mod cluster;
 mod compression;
 mod effects;
+mod forwarded;
 mod frontend;
 mod group;
 mod log;

@@ -270,7 +270,9 @@ fn write_frontend(out: &mut String, frontend: &Frontend, config: &lb_proxy::Conf
         line(out, "timeout.http_request", time(frontend.timeout.http_request));
         line(out, "timeout.http_keep_alive", time(frontend.timeout.http_keep_alive));
         line(out, "forwardfor", frontend.forwardfor);
-        forwarded::write(out, frontend);
+        if let Some(forwarded) = &frontend.forwarded {
+            forwarded::write(out, forwarded);
+        }
         hsts(out, frontend);
     }
     options::frontend(out, frontend);
@@ -377,6 +379,7 @@ fn write_backend(out: &mut String, index: usize, backend: &Backend, config: &Con
     line(out, "timeout.queue", time(backend.timeout.queue));
     options::backend(out, backend, config.proxy.fullconn(BackendId(index)));
     compression::backend(out, backend);
+    forwarded::backend(out, &backend.forwarded);
     log::targets(out, &backend.log);
     if backend.check.is_some() {
         line(out, "log_health_checks", backend.log_health_checks);

@@ -4,7 +4,8 @@ use std::net::IpAddr;
 
 use crate::rules::Network;
 
-/// See the module. It is done before the rules run, so they see what servers will.
+/// See the module. That of a frontend is done before its rules run, as far as the rules do not decide who the client is: so they see what
+/// servers will.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Forwarded {
     /// Which fields are written. At least one.
@@ -13,6 +14,29 @@ pub struct Forwarded {
     pub trust: Vec<Network>,
     /// The parameters of `Forwarded`.
     pub parameters: ForwardedParameters,
+}
+
+/// What a backend says of it. Only in mode http.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub enum BackendForwarded {
+    /// What its frontends say.
+    #[default]
+    AsFrontend,
+    /// Its servers are told nothing, whatever its frontends say.
+    Off,
+    /// This instead of what its frontends say, behind all rules.
+    Own(Forwarded),
+}
+
+impl BackendForwarded {
+    /// Its servers are told this.
+    #[must_use]
+    pub fn own(&self) -> Option<&Forwarded> {
+        match self {
+            Self::Own(forwarded) => Some(forwarded),
+            Self::AsFrontend | Self::Off => None,
+        }
+    }
 }
 
 /// A field of a request that says where it comes from.
@@ -31,6 +55,13 @@ pub enum ForwardedHeader {
 }
 
 impl Forwarded {
+    /// Does it say which host the client asked for?
+    #[must_use]
+    pub fn tells_host(&self) -> bool {
+        self.headers.contains(&ForwardedHeader::Host)
+            || (self.headers.contains(&ForwardedHeader::Forwarded) && self.parameters.host)
+    }
+
     /// Are the lines of `source` believed? Of who has no address only where all addresses are.
     #[must_use]
     pub fn trusts(&self, source: Option<IpAddr>) -> bool {

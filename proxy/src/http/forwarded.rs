@@ -3,7 +3,7 @@
 use super::message::{Message, TooLarge};
 use crate::{
     Endpoint,
-    config::{Forwarded, ForwardedHeader, ForwardedNode, ForwardedParameters},
+    config::{BackendForwarded, Forwarded, ForwardedHeader, ForwardedNode, ForwardedParameters},
     http::headers::{Sink, put_address, put_number},
     sample::Facts,
 };
@@ -14,20 +14,48 @@ pub(super) struct Begun<'p> {
     policy: &'p Forwarded,
     /// An element of `Forwarded` up to its client.
     element: Vec<u8>,
+    /// Of which of [`ForwardedHeader::ALL`] a line was added.
+    added: [bool; ForwardedHeader::ALL.len()],
 }
 
-/// Before the rules: what nobody may believe is taken away, and what there is once is there for them to see.
+/// Behind the rules: what the backend has to say, or else what has `begun` for the frontend. `host` is what the client asked for, whatever
+/// rules have made of it.
+///
+/// # Errors
+/// No room for it.
+pub(super) fn tell(
+    of_backend: &BackendForwarded,
+    begun: Option<Begun<'_>>,
+    facts: &Facts<'_>,
+    host: Option<&[u8]>,
+    message: &mut Message<'_>,
+    work: &mut Vec<u8>,
+) -> Result<(), TooLarge> {
+    if *of_backend == BackendForwarded::AsFrontend {
+        return begun.map_or(Ok(()), |begun| begun.end(facts.client, message, work));
+    }
+    let added = begun.map_or([false; ForwardedHeader::ALL.len()], |begun| begun.added);
+    for (header, _) in ForwardedHeader::ALL.iter().zip(added).filter(|(_, is_added)| *is_added) {
+        message.remove(header.name().as_bytes());
+    }
+    let Some(policy) = of_backend.own() else { return Ok(()) };
+    begin(policy, facts, host, message, work)?.end(facts.client, message, work)
+}
+
+/// Before the rules: what nobody may believe is taken away, and what there is once is there for them to see. `host` is what the client
+/// asked for, if it is no longer there.
 ///
 /// # Errors
 /// No room for it.
 pub(super) fn begin<'p>(
     policy: &'p Forwarded,
     facts: &Facts<'_>,
+    host: Option<&[u8]>,
     message: &mut Message<'_>,
     work: &mut Vec<u8>,
 ) -> Result<Begun<'p>, TooLarge> {
     let is_trusted = policy.trusts(facts.peer.ip());
-    let mut element = Vec::new();
+    let (mut element, mut added) = (Vec::new(), [false; ForwardedHeader::ALL.len()]);
     for &header in &policy.headers {
         let name = header.name().as_bytes();
         if !is_trusted {
@@ -37,14 +65,14 @@ pub(super) fn begin<'p>(
         work.clear();
         match header {
             ForwardedHeader::Forwarded => {
-                put_element(&policy.parameters, facts, message.host(), &mut element);
+                put_element(&policy.parameters, facts, host.or(message.host()), &mut element);
                 continue;
             }
             ForwardedHeader::For => continue,
             // Of these there is one: whoever was asked first has said it.
             ForwardedHeader::Proto | ForwardedHeader::Host | ForwardedHeader::Port if is_said => continue,
             ForwardedHeader::Proto => work.put(facts.scheme().name().as_bytes()),
-            ForwardedHeader::Host => match message.host() {
+            ForwardedHeader::Host => match host.or(message.host()) {
                 Some(host) => work.put(host),
                 None => continue,
             },
@@ -54,8 +82,9 @@ pub(super) fn begin<'p>(
             },
         }
         message.add(name, work)?;
+        added[header as usize] = true;
     }
-    Ok(Begun { policy, element })
+    Ok(Begun { policy, element, added })
 }
 
 impl Begun<'_> {

@@ -20,7 +20,10 @@ use super::{
 use crate::{
     auth::{Gate, Proof, Question},
     buffer::Buffer,
-    config::{Algorithm, BackendId, Config, ConnectionMode, Monitor, Wanted},
+    config::{
+        Algorithm, BackendForwarded, BackendId, Config, ConnectionMode, Forwarded, ForwardedHeader, Monitor,
+        Wanted,
+    },
     connection::Connection,
     log::Record,
     rules::{
@@ -167,7 +170,7 @@ pub(super) fn parse<'c, S: Stream>(
         }));
     }
     let hop = |backend, client: Option<IpAddr>| Hop {
-        forwarded_for: client.filter(|_| frontend.forwardfor),
+        forwarded_for: client.filter(|_| frontend.forwardfor && !tells_client(connection, backend)),
         local: connection.local(),
         close: connection.closes_server(backend),
     };
@@ -180,6 +183,7 @@ pub(super) fn parse<'c, S: Stream>(
     let backend = frontend.default_backend;
     let is_looked_at = frontend.unique_id.is_some()
         || frontend.forwarded.is_some()
+        || of_backend(connection, backend).is_some()
         || rules.concern(connection.frontend_id(), backend)
         || rules.wants_request(connection.frontend_id())
         || with_cookie(worker, backend).is_some()
@@ -229,7 +233,10 @@ pub(super) fn parse<'c, S: Stream>(
         }
     }
     let policy = frontend.forwarded.as_ref();
-    let forwarded = policy.map(|policy| forwarded::begin(policy, &facts, &mut message, work)).transpose()?;
+    let forwarded =
+        policy.map(|policy| forwarded::begin(policy, &facts, None, &mut message, work)).transpose()?;
+    // Which backend it is is up to the rules, and so is what becomes of Host.
+    let host = message.host().filter(|_| worker.node().keeps_host).map(<[u8]>::to_vec);
     let before = rules.ask_who(connection.frontend_id()).then(|| session.clone());
     let mut run = Run {
         message: &mut message,
@@ -298,9 +305,9 @@ pub(super) fn parse<'c, S: Stream>(
             if let Some(policy) = connection.compression(backend) {
                 coding = compression::of_request(policy, &mut message);
             }
-            if let Some(forwarded) = forwarded {
-                forwarded.end(facts.client, &mut message, work)?;
-            }
+            let of_backend = backend.map(|id| &worker.node().backend(id).forwarded);
+            let of_backend = of_backend.unwrap_or(&BackendForwarded::AsFrontend);
+            forwarded::tell(of_backend, forwarded, &facts, host.as_deref(), &mut message, work)?;
             message.encode_request(&asked, &hop(backend, client), &mut out);
             Then::Forward(backend)
         }
@@ -371,6 +378,16 @@ pub(super) fn parse<'c, S: Stream>(
         then,
         answered_in,
     }))
+}
+
+/// What servers of the backend are told of their clients, if it has an opinion of its own.
+fn of_backend<S: Stream>(connection: &Connection<S>, backend: Option<BackendId>) -> Option<&Forwarded> {
+    connection.worker().node().backend(backend?).forwarded.own()
+}
+
+/// Does that have X-Forwarded-For? Then there is no second line of it.
+fn tells_client<S: Stream>(connection: &Connection<S>, backend: Option<BackendId>) -> bool {
+    of_backend(connection, backend).is_some_and(|own| own.headers.contains(&ForwardedHeader::For))
 }
 
 /// The cookie of a backend that has one.

@@ -2,7 +2,7 @@
 
 use super::{Action, Rule};
 use crate::{
-    config::{Backend, Balance, Frontend, HashKey, LogFormat},
+    config::{Backend, Balance, Forwarded, Frontend, HashKey, LogFormat},
     sample::Wanted,
 };
 
@@ -25,11 +25,10 @@ impl UsedFields {
                 id.template.want(&mut wanted);
             }
             // What a trusted proxy says: its clients may name it in `Connection`, and it may pass that on.
-            for header in frontend.forwarded.iter().flat_map(|forwarded| &forwarded.headers) {
-                wanted.add_field(header.name().as_bytes());
-            }
+            of_forwarded(frontend.forwarded.as_ref(), &mut wanted);
         }
         for backend in backends {
+            of_forwarded(backend.forwarded.own(), &mut wanted);
             of_requests(&backend.rules, &mut wanted);
             of_responses(&backend.response_rules, &mut wanted);
             if let Balance::Hash { key: HashKey::Header(name), .. } = &backend.balance {
@@ -56,6 +55,12 @@ impl UsedFields {
     /// Is `name` one of them, without regard to case?
     pub(crate) fn has(&self, name: &[u8]) -> bool {
         self.0.iter().any(|used| used.eq_ignore_ascii_case(name))
+    }
+}
+
+fn of_forwarded(forwarded: Option<&Forwarded>, wanted: &mut Wanted) {
+    for header in forwarded.into_iter().flat_map(|forwarded| &forwarded.headers) {
+        wanted.add_field(header.name().as_bytes());
     }
 }
 

@@ -203,3 +203,65 @@ async fn d6_forwardfor_names_the_client_in_every_request_of_a_connection() {
         "GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 203.0.113.9\r\nX-Forwarded-For: 127.0.0.1\r\n\r\n";
     assert_eq!(upstream.requests(), [expected, expected]);
 }
+
+/// What servers are told of their clients is up to the backend, where it says so, and to the frontend elsewhere.
+#[tokio::test]
+async fn backend_tells_its_servers_in_its_own_way() {
+    use lb_proxy::{
+        config::{BackendForwarded, BackendId, Forwarded, ForwardedHeader, ForwardedParameters},
+        rules::{Action, Condition, Rule, Text},
+        sample::{self, Names, Place, Stage, Template},
+    };
+    let upstream = Recording::answering(OK).await;
+    let mut config = http_config(&[upstream.server.address]);
+    let policy = |headers: &[ForwardedHeader]| Forwarded {
+        headers: headers.to_vec(),
+        trust: Vec::new(),
+        parameters: ForwardedParameters { host: true, ..ForwardedParameters::default() },
+    };
+    let like = |name: &str, forwarded| {
+        let mut backend = config.backends[0].clone();
+        (backend.name, backend.forwarded) = (name.to_owned(), forwarded);
+        backend
+    };
+    let own = BackendForwarded::Own(policy(&[ForwardedHeader::For, ForwardedHeader::Host]));
+    let others = [like("own", own), like("off", BackendForwarded::Off)];
+    config.backends.extend(others);
+    let mut alone = config.clone();
+    let frontend = &mut config.frontends[0];
+    frontend.forwarded = Some(policy(&[ForwardedHeader::Forwarded, ForwardedHeader::Proto]));
+    let to = |method: &str, backend| Rule {
+        when: Condition::Method(vec![method.to_owned()]),
+        then: vec![Action::Backend(BackendId(backend))],
+    };
+    let names = Names::default();
+    let place = Place { stage: Stage::Request, backend: false, text: sample::Text::Field, names: &names };
+    let inside = Text::new("inside", Template::parse("inside", &place).unwrap());
+    let inside = Rule { when: Condition::ALWAYS, then: vec![Action::SetHeader("Host".into(), inside)] };
+    frontend.rules = vec![inside, to("PUT", 1), to("DELETE", 2)];
+    // Without rules, and with the line of `forwardfor`, which is not written twice.
+    alone.frontends[0].forwardfor = true;
+    alone.frontends[0].default_backend = Some(BackendId(1));
+    let said = |head: &str| {
+        let is_ours = |line: &&str| line.to_ascii_lowercase().contains("forwarded");
+        head.lines().filter(is_ours).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let own = ["X-Forwarded-Host: a", "X-Forwarded-For: 127.0.0.1"].map(str::to_owned);
+    let proxy = lb_proxy::Proxy::start(config).unwrap();
+    let mut client = connect(&proxy).await;
+    let told = async |client: &mut _, method: &str| {
+        ask(client, &format!("{method} / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 10.0.0.1\r\n\r\n")).await;
+        said(upstream.requests().last().unwrap())
+    };
+    assert_eq!(told(&mut client, "PUT").await, own);
+    assert_eq!(told(&mut client, "DELETE").await, ["X-Forwarded-For: 10.0.0.1"], "as without a word");
+    let of_frontend = [
+        "X-Forwarded-For: 10.0.0.1",
+        "X-Forwarded-Proto: http",
+        "Forwarded: proto=http;host=a;for=127.0.0.1",
+    ];
+    assert_eq!(told(&mut client, "GET").await, of_frontend);
+    let proxy = lb_proxy::Proxy::start(alone).unwrap();
+    let mut client = connect(&proxy).await;
+    assert_eq!(told(&mut client, "PUT").await, own);
+}

@@ -103,6 +103,7 @@ fn one(
         source: Default::default(),
         options: super::options::backend(raw, defaults, mode, report),
         compression: super::compression::backend(raw, mode, report),
+        forwarded: super::forwarded::backend(raw, mode, report),
         persist: value(&raw.persist, &defaults.persist).unwrap_or(false),
         cookie: super::persistence::cookie(section, defaults, mode, report),
         stick: super::persistence::stick(raw, defaults),

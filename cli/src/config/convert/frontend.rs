@@ -7,16 +7,14 @@ use std::{
 };
 
 use lb_proxy::{
-    config::{
-        Backend, BackendId, Bind, ForwardedHeader, Frontend, FrontendTimeouts, InheritedBind, Mode, UnixBind,
-    },
+    config::{Backend, BackendId, Bind, Frontend, FrontendTimeouts, InheritedBind, Mode, UnixBind},
     sample::Stage,
 };
 
 use super::{
     answers,
     backend::{self, value},
-    compression, log, options, persistence, rules, statistics, tls, unique_id,
+    compression, forwarded, log, options, persistence, rules, statistics, tls, unique_id,
 };
 use crate::config::{
     diagnostic::Report,
@@ -84,7 +82,6 @@ fn one(
         }
         check_tcp(raw, report);
     } else {
-        check_forwarded(raw, defaults, report);
         if let Some(inspect) = &raw.timeout.inspect {
             report.warning(inspect.span, "inspect has no effect in mode http");
         }
@@ -133,7 +130,7 @@ fn one(
         options: options::frontend(raw, defaults, mode, report),
         compression: compression::frontend(raw, defaults, mode, report),
         forwardfor: mode == Mode::Http && value(&raw.forwardfor, &defaults.forwardfor).unwrap_or(false),
-        forwarded: value(&raw.forwarded, &defaults.forwarded).flatten().filter(|_| mode == Mode::Http),
+        forwarded: forwarded::frontend(raw, defaults, mode, report),
         hsts: value(&raw.hsts, &defaults.hsts).flatten().filter(|_| mode == Mode::Http),
         per_source: persistence::per_source(raw, defaults),
         log: log::frontend(raw, file, mode, context.names, report),
@@ -154,29 +151,12 @@ fn one(
     }
 }
 
-/// Two lines of the same would be two hops to whoever counts them.
-fn check_forwarded(raw: &Section, defaults: &Section, report: &Report<'_>) {
-    let forwarded = [&raw.forwarded, &defaults.forwarded].into_iter().flatten().next();
-    let Some((at, forwarded)) = forwarded.and_then(|at| Some((at, at.value.as_ref()?))) else { return };
-    if value(&raw.forwardfor, &defaults.forwardfor) == Some(true)
-        && forwarded.headers.contains(&ForwardedHeader::For)
-    {
-        report.error(at.span, "forwardfor adds X-Forwarded-For as well, so servers would get it twice; write forwardfor = false");
-    }
-}
-
 /// Keys that mean nothing where bytes are only forwarded.
 fn check_tcp(raw: &Section, report: &Report<'_>) {
     if let Some(forwardfor) = raw.forwardfor.as_ref().filter(|forwardfor| forwardfor.value) {
         report.error(
             forwardfor.span,
             "forwardfor needs mode = \"http\"; in mode tcp bytes are forwarded as they are",
-        );
-    }
-    if let Some(forwarded) = raw.forwarded.as_ref().filter(|forwarded| forwarded.value.is_some()) {
-        report.error(
-            forwarded.span,
-            "forwarded needs mode = \"http\"; in mode tcp bytes are forwarded as they are",
         );
     }
     if let Some(hsts) = raw.hsts.as_ref().filter(|hsts| hsts.value.is_some()) {

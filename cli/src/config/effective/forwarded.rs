@@ -1,11 +1,19 @@
-//! `forwarded` of a frontend.
+//! What servers are told of who has sent a request, as TOML.
 
-use lb_proxy::config::{Forwarded, ForwardedHeader, ForwardedNode, Frontend};
+use lb_proxy::config::{BackendForwarded, Forwarded, ForwardedHeader, ForwardedNode};
 
 use super::{line, list, quoted};
 
-pub(super) fn write(out: &mut String, frontend: &Frontend) {
-    let Some(Forwarded { headers, trust, parameters }) = &frontend.forwarded else { return };
+pub(super) fn backend(out: &mut String, forwarded: &BackendForwarded) {
+    match forwarded {
+        BackendForwarded::AsFrontend => {}
+        BackendForwarded::Off => line(out, "forwarded", false),
+        BackendForwarded::Own(forwarded) => write(out, forwarded),
+    }
+}
+
+pub(super) fn write(out: &mut String, forwarded: &Forwarded) {
+    let Forwarded { headers, trust, parameters } = forwarded;
     line(out, "forwarded.headers", list(headers.iter().map(|header| quoted(header.name()))));
     line(out, "forwarded.trust", list(trust.iter().map(|network| quoted(&network.to_string()))));
     if !headers.contains(&ForwardedHeader::Forwarded) {

@@ -77,8 +77,6 @@ pub(crate) struct Section {
     pub(crate) binds: Vec<Bind>,
     pub(crate) maxconn: Option<At<u32>>,
     pub(crate) forwardfor: Option<At<bool>>,
-    /// `None` inside is `false`.
-    pub(crate) forwarded: Option<At<Option<Forwarded>>>,
     pub(crate) hsts: Option<At<Option<Hsts>>>,
     pub(crate) default_backend: Option<At<String>>,
     /// The key is there, whatever its value.
@@ -88,6 +86,8 @@ pub(crate) struct Section {
     // Of both:
     /// `None` inside is `false`.
     pub(crate) compression: Option<At<Option<Compression>>>,
+    /// The same.
+    pub(crate) forwarded: Option<At<Option<Forwarded>>>,
     // Of both; those of a `[listen.*]` are its frontend's:
     pub(crate) rules: Vec<Rule>,
     pub(crate) response_rules: Vec<Rule>,
@@ -140,11 +140,10 @@ pub(crate) struct Timeouts {
     pub(crate) server_fin: Option<At<Duration>>,
 }
 
-const FRONTEND_KEYS: [&str; 10] = [
+const FRONTEND_KEYS: [&str; 9] = [
     "bind",
     "maxconn",
     "forwardfor",
-    "forwarded",
     "hsts",
     "per_source",
     "default_backend",
@@ -247,11 +246,11 @@ impl Section {
         }
         section.error_pages = answers::pages(&fields);
         section.compression = fields.value("compression").and_then(|value| compression::read(&value));
+        section.forwarded = fields.value("forwarded").and_then(|value| forwarded::read(&value));
         section.log = log::log(&fields, false);
         if kind.takes_frontend_keys() {
             section.maxconn = fields.measured("maxconn", 1..=10_000_000, "connections");
             section.forwardfor = fields.boolean("forwardfor");
-            section.forwarded = fields.value("forwarded").and_then(|value| forwarded::read(&value));
             section.hsts = fields.value("hsts").and_then(|value| hsts::read(&value));
             section.statistics = statistics::read(&fields);
             section.per_source = fields.value("per_source").and_then(|value| PerSource::read(&value));

@@ -51,7 +51,7 @@ pub(super) const KEYS: &[Key] = &[
     key("timeout.client_fin", Side::Frontend),
     key("timeout.server_fin", Side::Backend),
     http("forwardfor", Side::Frontend),
-    http("forwarded", Side::Frontend),
+    http("forwarded", Side::Both),
     own(http("unique_id", Side::Frontend)),
     own(http("monitor_uri", Side::Frontend)),
     http("statistics", Side::Frontend),

@@ -18,6 +18,7 @@ struct Rig {
     local: Endpoint,
     /// As `set_source` has found it.
     client: Option<Endpoint>,
+    of_backend: BackendForwarded,
 }
 
 fn end(address: &str) -> Endpoint {
@@ -31,7 +32,8 @@ impl Rig {
             trust: vec![Network::new("192.0.2.0".parse().unwrap(), 24).unwrap()],
             parameters: ForwardedParameters::default(),
         };
-        Self { policy, peer: end("198.51.100.7:4711"), local: end("203.0.113.1:8443"), client: None }
+        let (peer, local) = (end("198.51.100.7:4711"), end("203.0.113.1:8443"));
+        Self { policy, peer, local, client: None, of_backend: BackendForwarded::AsFrontend }
     }
 
     fn lines(&self, request: &str) -> Vec<String> {
@@ -63,10 +65,12 @@ impl Rig {
             log: None,
             scratch: &sample,
         };
-        let begun = begin(&self.policy, &facts, &mut message, &mut work).unwrap();
+        let host = message.host().map(<[u8]>::to_vec);
+        let begun = begin(&self.policy, &facts, None, &mut message, &mut work).unwrap();
         // A rule that gives the server another name.
         message.set(b"Host", b"inside.example").unwrap();
-        begun.end(self.client.unwrap_or(self.peer), &mut message, &mut work).unwrap();
+        let facts = Facts { client: self.client.unwrap_or(self.peer), ..facts };
+        tell(&self.of_backend, Some(begun), &facts, host.as_deref(), &mut message, &mut work).unwrap();
         let mut out = Vec::new();
         let hop = Hop { forwarded_for: None, local: self.local, close: false };
         message.encode_request(&request, &hop, &mut out);
@@ -200,6 +204,30 @@ fn elements_are_those_of_rfc_7239() {
     for (change, expected) in table {
         assert_eq!(of(change), format!("Forwarded: {expected}"));
     }
+}
+
+#[test]
+fn backend_speaks_instead_of_its_frontend() {
+    let mut rig = Rig::new(&ForwardedHeader::ALL);
+    rig.of_backend = BackendForwarded::Off;
+    assert!(rig.lines(FORGED).is_empty());
+    let own = |headers: &[ForwardedHeader]| Forwarded {
+        headers: headers.to_vec(),
+        trust: Vec::new(),
+        parameters: ForwardedParameters { host: true, ..ForwardedParameters::default() },
+    };
+    rig.of_backend = BackendForwarded::Own(own(&[ForwardedHeader::Forwarded]));
+    assert_eq!(rig.lines(GET), ["Forwarded: proto=http;host=\"a.example:8443\";for=198.51.100.7"]);
+    rig.of_backend = BackendForwarded::Own(own(&[ForwardedHeader::Host, ForwardedHeader::For]));
+    let own_lines = ["X-Forwarded-Host: a.example:8443", "X-Forwarded-For: 198.51.100.7"];
+    assert_eq!(rig.lines(GET), own_lines);
+    // Who is trusted by the frontend and not by the backend.
+    rig.peer = end("192.0.2.9:1");
+    let left = ["X-Forwarded-Proto: https", "X-FORWARDED-PORT: 1"];
+    let lines = rig.lines(FORGED);
+    assert!(left.iter().all(|line| lines.iter().any(|other| other == line)), "{lines:?}");
+    assert_eq!(lines[lines.len() - 2..], ["X-Forwarded-Host: a", "X-Forwarded-For: 192.0.2.9"]);
+    assert!(!lines.iter().any(|line| line.contains("10.0.0") && line.to_ascii_lowercase().starts_with("x")));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! `forwarded` of a frontend: what servers are told of who has sent a request.
+//! `forwarded`: what servers are told of who has sent a request.
 
 use lb_proxy::config::{Forwarded, ForwardedHeader, ForwardedName, ForwardedNode, ForwardedParameters};
 

@@ -53,7 +53,7 @@ pub(super) const ROWS: &[Row<Proxy>] = &[
     row("option clitcpka", "dfl", |proxy, line| keepalive(proxy, line, &[0]), "`tcp_keepalive`", "A `listen` has one for both sides."),
     row("option srvtcpka", "dlb", |proxy, line| keepalive(proxy, line, &[1]), "`tcp_keepalive`", "A `listen` has one for both sides."),
     missing("option originalto", "dflb", "write a rule: add_header = { \"X-Original-To\" = \"{local.ip}\" }"),
-    row("option forwarded", "dlb", rfc7239, "`forwarded`", "Of a frontend; with `by-expr` and `for-expr` only of `str(_name)`, and never with `host-expr` and ports that are computed."),
+    row("option forwarded", "dlb", rfc7239, "`forwarded`", "With `by-expr` and `for-expr` only of `str(_name)`, and never with `host-expr` and ports that are computed."),
     missing("option h1-case-adjust-bogus-client", "dfl", "names of headers are forwarded as they came"),
     missing("option h1-case-adjust-bogus-server", "dlb", "names of headers are forwarded as they came"),
     missing("option accept-invalid-http-request", "dfl", "docs/http1.md says what is refused, and there is no way to be laxer"),
@@ -202,11 +202,6 @@ fn rfc7239(proxy: &mut Proxy, directive: &Directive<'_>) -> Done {
     if directive.negated {
         proxy.keys.set("forwarded", false, directive.span);
         return Ok(());
-    }
-    if proxy.kind == super::Kind::Backend {
-        return Err(
-            "`option forwarded` of a backend: write `forwarded` in the frontends that lead to it".into()
-        );
     }
     let everybody = ["0.0.0.0/0", "::/0"].map(Value::text);
     let mut table = vec![("trust".to_owned(), Value::List(everybody.into()))];
