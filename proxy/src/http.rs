@@ -32,6 +32,7 @@ mod session;
 pub mod target;
 mod upload;
 pub(crate) mod values;
+pub(crate) mod websocket;
 mod write;
 
 #[cfg(test)]

@@ -56,3 +56,5 @@ mod servers_tls;
 mod servers_trailers;
 #[path = "http2/smuggling.rs"]
 mod smuggling;
+#[path = "http2/websocket.rs"]
+mod websocket;

@@ -253,3 +253,42 @@ fn page_in_a_browser_sees_no_error_through_reloads_and_is_there_after_an_upgrade
     assert_eq!(browser.evaluate("performance.getEntriesByType('navigation')[0].nextHopProtocol"), "h2");
     site.assert_that_upgrades_cut_nothing(1);
 }
+
+/// What a WebSocket was told, and what it says at its end.
+const TALK: &str = "window.talk = { heard: [], closed: null };
+    const socket = new WebSocket('wss://' + location.host + '/chat');
+    socket.onopen = () => { for (let n = 0; n < 50; n++) socket.send('x'.repeat(1000) + n); };
+    socket.onmessage = event => { talk.heard.push(event.data.slice(1000)); if (talk.heard.length === 50) socket.close(1000, 'done'); };
+    socket.onclose = event => { talk.closed = [event.code, event.wasClean].join(); };
+    0";
+
+/// RFC 8441. With HTTP/1.1 names of fields are as Chromium writes them there.
+#[test]
+fn page_in_a_browser_has_its_websocket_on_the_connection_of_the_page() {
+    let folder = tempfile::tempdir().unwrap();
+    let certificate = certificate::self_signed(folder.path());
+    let said = folder.path().join("server");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/http2/websocket.py");
+    let _server = Running::start(Command::new("/usr/bin/python3").arg(script), &said);
+    let port: u16 = wait::until("the server's port", PATIENCE, || {
+        fs::read_to_string(&said).unwrap().lines().next()?.parse().ok()
+    });
+    let front = unused_address(8443);
+    let lb = Plain::start(&format!(
+        "[listen.web]\nbind = {{ address = \"{front}\", tls = \"{certificate}\" }}\nserver.one = \"127.0.0.1:{port}\"\n"
+    ));
+    let mut browser = Browser::start();
+    browser.call("Security.setIgnoreCertificateErrors", &json!({ "ignore": true }));
+    browser.go(&format!("https://{front}/"));
+    assert_eq!(browser.text(), "page");
+    browser.evaluate(TALK);
+    wait::until("all is said", PATIENCE, || (browser.evaluate("talk.closed") != Value::Null).then_some(()));
+    assert_eq!(browser.evaluate("talk.closed"), "1000,true", "{:?}\n{}", browser.complaints(), lb.log());
+    let numbers: Vec<String> = (0..50).map(|n| n.to_string()).collect();
+    assert_eq!(browser.evaluate("talk.heard.join()"), numbers.join(","));
+    let heads = fs::read_to_string(&said).unwrap();
+    assert!(
+        heads.contains("GET /chat HTTP/1.1\\r\\nhost: ") && heads.contains("\\r\\nsec-websocket-key: "),
+        "{heads}"
+    );
+}

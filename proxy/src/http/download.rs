@@ -47,6 +47,8 @@ pub(super) struct Download<'e, S> {
     pub(super) uploaded: &'e Cell<bool>,
     /// The client was told to go on: no further 100 is passed on.
     pub(super) continued: bool,
+    /// What a server says that opens a WebSocket, where it is us who have asked for that in HTTP/1.1.
+    pub(super) accept: Option<Vec<u8>>,
     /// The request is kept until the response's head is there, and not only until its first byte.
     pub(super) is_resendable: bool,
     /// Statuses that are met with another attempt instead of being passed on, as far as the budget goes.

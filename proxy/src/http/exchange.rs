@@ -22,7 +22,7 @@ use super::{
     body::{Decoder, Encoder, Framing},
     cookie::{self, Persisted, Seen},
     download::{Done, Download, Failed, Failure, Tunnel},
-    head::request::Request,
+    head::{Version, request::Request},
     inbound::Departure,
     linger::Rest,
     outcome::Termination,
@@ -30,6 +30,7 @@ use super::{
     server_name,
     session::{Next, Session},
     upload::Upload,
+    websocket,
     write::{self, WriteError},
 };
 use crate::{
@@ -341,6 +342,8 @@ impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
             let out = connection.worker().buffers().take();
             head = server_name::write(head, upstream.backend(), &upstream.server().name, out);
         }
+        let accept = (self.request.upgrade && S::VERSION == Some(Version::Http2))
+            .then(|| websocket::accept_of_request(head.filled()));
         let timeout = upstream.backend().timeout.server;
         match write::all(upstream.stream(), head.filled(), deadline, timeout).await {
             // A server that ended may have said why.
@@ -360,6 +363,7 @@ impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
             deadline,
             uploaded: &self.uploaded,
             continued: self.continued,
+            accept,
             is_resendable: repeat.is_resendable,
             retried: repeat.statuses,
             begun: &self.begun,

@@ -191,6 +191,7 @@ impl Stream for Lane {
         let read = self.with(|machine, key| match machine.read(key, bytes) {
             // Nothing, and nothing will come.
             Ok(0) if self.is_shut.get() && machine.stream(key).is_over() => Ok(Some(0)),
+            Ok(0) if machine.stream(key).is_at_end() => Ok(Some(0)),
             Ok(0) => Ok(None),
             Ok(n) => Ok(Some(n)),
             Err(error) => Err(error),

@@ -27,7 +27,7 @@ use super::{
     hpack,
     pools::Pools,
     settings::{self, Settings},
-    stream::{Remote, Sending, Stream},
+    stream::{Remote, Sending, Stream, Tunnel},
 };
 use crate::{buffer::Buffer, http::head::MAX_HEAD};
 

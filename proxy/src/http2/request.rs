@@ -9,7 +9,7 @@ use crate::{
         body::Lengths,
         head::{MAX_HEAD, Version, is_field_content, is_token, name::Name},
         headers::{put_content_length, put_field},
-        target,
+        target, websocket,
     },
 };
 
@@ -27,6 +27,8 @@ pub(super) struct Writer {
     seen: Seen,
     lengths: Lengths,
     has_length: bool,
+    /// It asks for a WebSocket.
+    is_tunnel: bool,
     /// The request line is written, and with it Host if `:authority` says it.
     has_line: bool,
     fault: Option<&'static str>,
@@ -39,6 +41,7 @@ struct Seen {
     scheme: bool,
     path: bool,
     authority: bool,
+    protocol: bool,
 }
 
 /// How a request's content comes.
@@ -50,6 +53,8 @@ pub(super) enum Framing {
     Length(u64),
     /// Until the end of the stream.
     Chunked,
+    /// Likewise, and no content: bytes of a WebSocket, once the server has agreed to that (RFC 8441 §5).
+    Tunnel,
 }
 
 impl Framing {
@@ -58,7 +63,7 @@ impl Framing {
         match self {
             Self::Length(length) => Some(length),
             Self::None => Some(0),
-            Self::Chunked => None,
+            Self::Chunked | Self::Tunnel => None,
         }
     }
 }
@@ -80,7 +85,7 @@ impl Writer {
         }
         self.seen = Seen::default();
         self.lengths = Lengths::default();
-        (self.has_length, self.has_line, self.fault) = (false, false, None);
+        (self.is_tunnel, self.has_length, self.has_line, self.fault) = (false, false, false, None);
     }
 
     /// The next field. After a fault nothing is written, but the section has to be decoded to its end.
@@ -106,6 +111,8 @@ impl Writer {
             | Name::ProxyConnection
             | Name::TransferEncoding
             | Name::Upgrade => return Err("a field that is about a connection"),
+            // Ours is the key that the server answers to; where the client has one it means nothing (RFC 8441 §5).
+            Name::SecWebSocketKey if self.is_tunnel => {}
             Name::Te if !value.eq_ignore_ascii_case(b"trailers") => {
                 return Err("TE with something else than trailers");
             }
@@ -152,6 +159,14 @@ impl Writer {
             b"method" => (&mut seen.method, &mut self.method),
             b"path" => (&mut seen.path, &mut self.path),
             b"authority" => (&mut seen.authority, &mut self.authority),
+            // RFC 8441 §4
+            b"protocol" => {
+                if std::mem::replace(&mut seen.protocol, true) {
+                    return Err("a pseudo-header field twice");
+                }
+                self.is_tunnel = value.eq_ignore_ascii_case(b"websocket");
+                return Ok(());
+            }
             b"scheme" => {
                 if !value.eq_ignore_ascii_case(b"http") && !value.eq_ignore_ascii_case(b"https") {
                     return Err("a :scheme that is not served");
@@ -178,22 +193,33 @@ impl Writer {
         if !self.seen.method || !is_token(&self.method) {
             return Err("no :method, or one that is none");
         }
-        let target = if self.method == b"CONNECT" {
+        let is_connect = self.method == b"CONNECT";
+        if self.seen.protocol && !is_connect {
+            return Err(":protocol without CONNECT");
+        }
+        let is_whole = self.seen.scheme && self.seen.path;
+        // What no other protocol than WebSocket gets is an answer to CONNECT: that is not served.
+        let (method, target) = if is_connect && self.seen.protocol {
+            if !is_whole || !self.seen.authority {
+                return Err("CONNECT with :protocol, and without :scheme, :path or :authority");
+            }
+            if self.is_tunnel { (&b"GET"[..], &self.path) } else { (&self.method[..], &self.authority) }
+        } else if is_connect {
             // RFC 9113 §8.5
             if self.seen.scheme || self.seen.path || !self.seen.authority {
                 return Err("CONNECT with :scheme or :path, or without :authority");
             }
-            &self.authority
+            (&self.method[..], &self.authority)
         } else {
-            if !self.seen.scheme || !self.seen.path {
+            if !is_whole {
                 return Err("no :scheme or no :path");
             }
-            &self.path
+            (&self.method[..], &self.path)
         };
         let is_fine = match target.first() {
             Some(b'/') => true,
             Some(b'*') => target.len() == 1 && self.method == b"OPTIONS",
-            Some(_) => self.method == b"CONNECT",
+            Some(_) => method == b"CONNECT",
             None => false,
         };
         if !is_fine || !target::is_uri(target) {
@@ -202,9 +228,12 @@ impl Writer {
         if self.seen.authority && self.authority.is_empty() {
             return Err("an empty :authority");
         }
-        out.push(&self.method);
+        out.push(method);
         out.push(b" ");
         out.push(target);
+        if method == b"CONNECT" && self.seen.protocol && !has_port(target) {
+            out.push(b":443");
+        }
         out.push(b" HTTP/1.1\r\n");
         if self.seen.authority {
             put_line(b"host", &self.authority, out);
@@ -226,6 +255,13 @@ impl Writer {
             Ok(_) => None,
             Err(_) => return Err("Content-Length that is no length"),
         };
+        if self.is_tunnel {
+            if self.has_length {
+                return Err("Content-Length of a tunnel");
+            }
+            websocket::put_upgrade(out);
+            return Ok(Written { framing: Framing::Tunnel, is_head: false });
+        }
         let framing = match (is_all, announced) {
             (true, None | Some(0)) => Framing::None,
             (true, Some(_)) => return Err("Content-Length without content"),
@@ -240,6 +276,11 @@ impl Writer {
         out.push(b"\r\n");
         Ok(Written { framing, is_head: self.method == b"HEAD" })
     }
+}
+
+/// Does an authority have a port, as that of CONNECT in HTTP/1.1 has?
+fn has_port(authority: &[u8]) -> bool {
+    authority.iter().rev().find(|byte| !byte.is_ascii_digit()) == Some(&b':')
 }
 
 /// Is this field allowed behind content (RFC 9113 §8.1)?

@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use memchr::{memchr, memmem};
 
 use super::hpack;
-use crate::http::{head::name::Name, headers::Sink};
+use crate::http::{head::name::Name, headers::Sink, websocket};
 
 /// Where heads end. Made once: making it takes as long as looking for it.
 static END: LazyLock<memmem::Finder<'static>> = LazyLock::new(|| memmem::Finder::new(b"\r\n\r\n"));
@@ -20,6 +20,8 @@ pub(super) struct Head {
     pub(super) length: usize,
     /// Another one follows.
     pub(super) is_interim: bool,
+    /// It opens a tunnel.
+    pub(super) is_switch: bool,
     pub(super) content: Content,
 }
 
@@ -48,9 +50,30 @@ pub(super) enum Chunks {
 /// The head at the start of `bytes`, whose fields are appended to `section`; `None` if it is not whole. `is_head` says if it
 /// answers HEAD.
 pub(super) fn read(bytes: &[u8], is_head: bool, section: &mut impl Sink) -> Option<Head> {
+    read_as(bytes, is_head, |status| status, section)
+}
+
+/// The same of the answer to who asks for a WebSocket: 200 is a tunnel, and nothing else is (RFC 8441 §5).
+pub(super) fn read_of_tunnel(bytes: &[u8], section: &mut impl Sink) -> Option<Head> {
+    let told = |status| match status {
+        101 => 200,
+        200..=299 => 502,
+        status => status,
+    };
+    read_as(bytes, false, told, section)
+}
+
+/// `told` is the status that the client is told.
+fn read_as(
+    bytes: &[u8],
+    is_head: bool,
+    told: impl FnOnce(u16) -> u16,
+    section: &mut impl Sink,
+) -> Option<Head> {
     let length = length_of_head(bytes)?;
     let status = bytes.get(9..12)?.iter().fold(0, |status, digit| status * 10 + u16::from(digit & 15));
-    hpack::put_status(status, section);
+    let is_switch = status == 101;
+    hpack::put_status(told(status), section);
     let fields = &bytes[memchr(b'\n', bytes)? + 1..length - 2];
     let mut content = Content::UntilEnd;
     for (name, value) in lines(fields) {
@@ -60,15 +83,17 @@ pub(super) fn read(bytes: &[u8], is_head: bool, section: &mut impl Sink) -> Opti
                 content = Content::Length(length_of(value));
                 hpack::put_field(name, value, section);
             }
+            // It answers a key that was not the client's.
+            _ if is_switch && name.eq_ignore_ascii_case(websocket::ACCEPT) => {}
             // RFC 9113 §8.2.2
             id if id.is_hop_by_hop() => {}
             _ => hpack::put_field(name, value, section),
         }
     }
-    if is_head || matches!(status, 100..=199 | 204 | 304) {
+    if is_head || matches!(status, 100 | 102..=199 | 204 | 304) {
         content = Content::Length(0);
     }
-    Some(Head { length, is_interim: status < 200, content })
+    Some(Head { length, is_interim: status < 200 && !is_switch, is_switch, content })
 }
 
 /// The fields of trailer lines, appended to `section`.

@@ -8,6 +8,8 @@ const MAX_CONCURRENT_STREAMS: u16 = 3;
 const INITIAL_WINDOW_SIZE: u16 = 4;
 const MAX_FRAME_SIZE: u16 = 5;
 const MAX_HEADER_LIST_SIZE: u16 = 6;
+/// RFC 8441 §3
+const ENABLE_CONNECT_PROTOCOL: u16 = 8;
 
 /// The largest window (RFC 9113 §6.9.1).
 pub(super) const LARGEST_WINDOW: i64 = (1 << 31) - 1;
@@ -65,8 +67,13 @@ impl Settings {
 }
 
 /// What we want of a client: the payload of our first frame.
-pub(super) fn of_server(streams: u32, window: u32, head: u32) -> [u8; 18] {
-    entries([(MAX_CONCURRENT_STREAMS, streams), (INITIAL_WINDOW_SIZE, window), (MAX_HEADER_LIST_SIZE, head)])
+pub(super) fn of_server(streams: u32, window: u32, head: u32) -> [u8; 24] {
+    entries([
+        (MAX_CONCURRENT_STREAMS, streams),
+        (INITIAL_WINDOW_SIZE, window),
+        (MAX_HEADER_LIST_SIZE, head),
+        (ENABLE_CONNECT_PROTOCOL, 1),
+    ])
 }
 
 /// The same of a server.
@@ -74,8 +81,9 @@ pub(super) fn of_client(window: u32, head: u32) -> [u8; 18] {
     entries([(ENABLE_PUSH, 0), (INITIAL_WINDOW_SIZE, window), (MAX_HEADER_LIST_SIZE, head)])
 }
 
-fn entries(entries: [(u16, u32); 3]) -> [u8; 18] {
-    let mut payload = [0; 18];
+fn entries<const COUNT: usize, const LENGTH: usize>(entries: [(u16, u32); COUNT]) -> [u8; LENGTH] {
+    const { assert!(LENGTH == 6 * COUNT) };
+    let mut payload = [0; LENGTH];
     for (entry, (name, value)) in payload.as_chunks_mut::<6>().0.iter_mut().zip(entries) {
         entry[..2].copy_from_slice(&name.to_be_bytes());
         entry[2..].copy_from_slice(&value.to_be_bytes());

@@ -57,6 +57,8 @@ pub(super) struct Stream {
     pub(super) awaits_head: bool,
     /// Heads before that.
     pub(super) interim: u32,
+    /// Where it asks for a WebSocket: how far that is.
+    pub(super) tunnel: Option<Tunnel>,
     /// Its peer reads no further.
     pub(super) is_deaf: bool,
     /// Its peer has not looked at it: it may be asked again.
@@ -85,6 +87,14 @@ pub(super) enum Sending {
     Content(Content),
     /// All of it is sent.
     Over,
+}
+
+/// A WebSocket (RFC 8441). What the client sends early waits until there is one, and is nothing where there is none.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Tunnel {
+    Asked,
+    Open,
+    Refused,
 }
 
 /// Framing that is to be read.
@@ -162,6 +172,7 @@ impl Stream {
             came_at: 0,
             awaits_head: false,
             interim: 0,
+            tunnel: (framing == Framing::Tunnel).then_some(Tunnel::Asked),
             is_deaf: false,
             is_refused: false,
             is_detached: false,
@@ -218,17 +229,39 @@ impl Stream {
         self.content
     }
 
-    /// Is there anything to read?
+    /// Is there anything to read, be it the end of a tunnel?
     pub(super) fn is_readable(&self) -> bool {
+        if let (None, Some(tunnel)) = (&self.head, self.tunnel) {
+            return tunnel == Tunnel::Open && (self.held > 0 || self.is_at_end());
+        }
         self.head.is_some()
             || self.held > 0
             || !self.line.is_empty()
             || (self.remote == Remote::Ended && !self.is_end_read)
     }
 
+    /// Is it a tunnel whose client has said all, and all is read?
+    pub(super) fn is_at_end(&self) -> bool {
+        self.tunnel == Some(Tunnel::Open) && self.remote == Remote::Ended && self.held == 0
+    }
+
     /// Both sides have said all, and all is read.
     pub(super) fn is_over(&self) -> bool {
-        self.sending == Sending::Over && self.remote == Remote::Ended && !self.is_readable()
+        let has_said_all = self.remote == Remote::Ended || self.tunnel == Some(Tunnel::Refused);
+        self.sending == Sending::Over && has_said_all && !self.is_readable()
+    }
+
+    /// The answer to who asks for a WebSocket. Bytes that nobody will read.
+    pub(super) fn settle_tunnel(&mut self, is_open: bool) -> usize {
+        if is_open {
+            self.tunnel = Some(Tunnel::Open);
+            if let Some(reader) = self.reader.take() {
+                reader.wake();
+            }
+            return 0;
+        }
+        self.tunnel = Some(Tunnel::Refused);
+        self.forget()
     }
 
     /// More content.
@@ -258,6 +291,8 @@ impl Stream {
                 done += n;
             } else if !self.line.is_empty() {
                 done += self.line.read(room);
+            } else if self.tunnel.is_some_and(|tunnel| tunnel != Tunnel::Open) {
+                break;
             } else if self.held > 0 && (self.framing != Framing::Chunked || self.chunk > 0) {
                 done += self.read_content(room);
             } else if self.held > 0 {

@@ -107,7 +107,7 @@ pub(super) const ROWS: &[Row<Global>] = &[
     needless("h1-case-adjust, h1-case-adjust-file", "", "names of headers are forwarded as they came"),
     needless("h1-accept-payload-with-any-method", "", "content is forwarded with any method"),
     needless("h1-do-not-close-on-insecure-transfer-encoding", "", "docs/http1.md says what is refused"),
-    needless("h2-workaround-bogus-websocket-clients", "", "WebSockets over HTTP/2 are not offered"),
+    needless("h2-workaround-bogus-websocket-clients", "", "it is for Firefox 88, which nobody has any more"),
     needless("pp2-never-send-local", "", "checks say LOCAL in version 2 of the header all the same"),
     needless("server-state-base, server-state-file", "", "servers keep their state over a reload"),
     needless("spread-checks, max-spread-checks", "", "checks are spread"),

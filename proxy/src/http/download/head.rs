@@ -10,12 +10,13 @@ use crate::{
         compression::{self, Coder},
         cookie::{self, CookiePolicy},
         head::{
-            Fields, Malformed, Progress, Version,
+            Field, Fields, Malformed, Progress, Version,
             request::Method,
             response::{Head, Hop, Response},
         },
         message::Message,
         outcome::Termination,
+        websocket,
     },
     rules::{Content, Instead, Run},
     sample::{Facts, Moment, Variables},
@@ -83,6 +84,14 @@ impl<S: Stream> Download<'_, S> {
         let mut response = head.check(self.request.method, self.request.upgrade)?;
         let is_final = response.status >= 200;
         let is_switch = response.status == 101;
+        if let Some(accept) = &self.accept {
+            // RFC 6455 §4.1, for a client that can't see it; and 2xx would be a tunnel to it (RFC 8441 §5).
+            let is_answer = |field: Field<'_>| field.name.eq_ignore_ascii_case(websocket::ACCEPT);
+            let said = head.fields().find(|field| is_answer(*field)).map(|field| field.value);
+            if (is_switch && said != Some(accept)) || matches!(response.status, 200..=299) {
+                return Err(Malformed::SwitchingProtocols.into());
+            }
+        }
         if is_final || is_switch {
             // What it says of the server, whatever becomes of it here.
             self.upstream.note(Seen::Response(response.status));

@@ -5,7 +5,7 @@ use std::{
     rc::Rc,
 };
 
-use super::{BACKLOG, Kind, Machine, Remote, Role, Sending};
+use super::{BACKLOG, Kind, Machine, Remote, Role, Sending, Tunnel};
 use crate::http2::{
     frame::{self, END_HEADERS, END_STREAM, ErrorCode, HEADER, Header, LONGEST},
     hpack,
@@ -155,7 +155,9 @@ impl Machine {
             hpack::put_table_size(section);
         }
         let stream = &mut self.streams[key];
+        let asks = stream.tunnel == Some(Tunnel::Asked);
         let head = match self.role {
+            Role::Server if asks => response::read_of_tunnel(bytes, section),
             Role::Server => response::read(bytes, stream.is_head, section),
             Role::Client => {
                 stream.is_head = bytes.starts_with(b"HEAD ");
@@ -163,9 +165,14 @@ impl Machine {
             }
         };
         let head = head.ok_or(io::ErrorKind::InvalidData)?;
+        let mut unwanted = 0;
         if !head.is_interim {
             stream.sending = Sending::Content(head.content);
+            if asks {
+                unwanted = stream.settle_tunnel(head.is_switch);
+            }
         }
+        self.give_credit(unwanted);
         *begun = Some(Begun { at: self.put_section(key, section), is_data: false });
         Ok(head.length)
     }
@@ -265,6 +272,8 @@ impl Machine {
             (Remote::Ended, Sending::Over) => None,
             (Remote::Open, Sending::Over) => Some(ErrorCode::NoError),
             (_, Sending::Head) if !is_aborted => Some(ErrorCode::Cancel),
+            // RFC 8441 §5
+            (_, Sending::Content(_)) if stream.tunnel == Some(Tunnel::Open) => Some(ErrorCode::Cancel),
             (_, Sending::Head | Sending::Content(_)) => Some(ErrorCode::Internal),
         };
         if let Some(code) = code {

@@ -5,7 +5,7 @@ use crate::{
     buffer::Buffer,
     http2::{
         frame::{END_STREAM, ErrorCode, HEADER, Header, PADDED},
-        stream::Remote,
+        stream::{Remote, Tunnel},
     },
 };
 
@@ -95,14 +95,17 @@ impl Machine {
             };
             *due = left;
         }
-        stream.push(content, &self.pools.buffers);
+        let is_unwanted = stream.tunnel == Some(Tunnel::Refused);
+        if !is_unwanted {
+            stream.push(content, &self.pools.buffers);
+        }
         stream.credit += payload.len() - content.len();
         if is_all {
             self.end_remote(key);
         } else if let Some(reader) = stream.reader.take() {
             reader.wake();
         }
-        self.give_credit(payload.len() - content.len());
+        self.give_credit(if is_unwanted { payload.len() } else { payload.len() - content.len() });
         if content.is_empty() && !is_all {
             return self.spend(PRICE_OF_FRAME, "DATA without content");
         }

@@ -168,7 +168,7 @@ impl Machine {
         match (target, head) {
             (Target::New, Some(mut head)) => {
                 let written = requests.finish(is_all, &mut head);
-                self.open_stream(id, written, head)
+                self.open_stream(id, is_all, written, head)
             }
             (Target::Response(key), Some(mut head)) => {
                 let stream = &self.streams[key];
@@ -187,6 +187,8 @@ impl Machine {
                 let stream = &mut self.streams[key];
                 let fault = match fault {
                     Err(fault) => Some(fault),
+                    // RFC 9113 §8.5
+                    Ok(()) if stream.tunnel.is_some() => Some("fields in a tunnel"),
                     Ok(()) if !is_all => Some("fields in the middle of content"),
                     Ok(()) if stream.due.is_some_and(|due| due > 0) => Some("content is not Content-Length"),
                     Ok(()) => None,
@@ -282,6 +284,7 @@ impl Machine {
     fn open_stream(
         &mut self,
         id: u32,
+        is_all: bool,
         written: Result<request::Written, &'static str>,
         head: Buffer,
     ) -> Result<(), Failure> {
@@ -296,6 +299,9 @@ impl Machine {
         let windows = (self.settings.initial_window, STREAM_WINDOW);
         let mut stream = Stream::new(id, Some(head), content, written.framing, windows);
         stream.is_head = written.is_head;
+        if is_all {
+            stream.remote = Remote::Ended;
+        }
         stream.came_at = self.now;
         let key = self.streams.insert(stream);
         self.ids.push((id, key));

@@ -41,5 +41,5 @@ pub(in crate::http2) fn read(bytes: &[u8], is_secure: bool, section: &mut impl S
             _ => hpack::put_field(name, value, section),
         }
     }
-    Some(Head { length, is_interim: false, content })
+    Some(Head { length, is_interim: false, is_switch: false, content })
 }

@@ -136,7 +136,7 @@ pub(super) const PARAMETERS: &[Parameter<Server>] = &[
     with(0, row("no-check-send-proxy", "", |server, _| { server.own.retain(|(key, _)| *key != "check_send_proxy"); Ok(()) }, "", "")),
     with(1, row("proto", "", proto, "`http2`, `tls.alpn`", "`h1` is what is spoken, and `h2` with `ssl` is `alpn = \"h2\"`; a server for another one is left out.")),
     with(1, needless("check-proto", "", "checks over HTTP speak what the traffic does where they go to the same place")),
-    with(1, needless("ws", "", "WebSocket is HTTP/1.1")),
+    with(1, needless("ws", "", "WebSocket is HTTP/1.1 towards servers")),
     with(1, missing("tcp-ut", "", "write `tcp_keepalive` for servers that vanished")),
     with(0, needless("tfo, no-tfo", "", "TCP Fast Open is not used")),
     with(1, missing("shard", "", "only of peers")),
