@@ -31,6 +31,7 @@ use crate::{
     service,
 };
 
+mod alarms;
 mod announcing;
 mod certificates;
 mod clock;
@@ -128,6 +129,7 @@ struct Daemon {
     losses: Speaker,
     row_of_losses: losses::Row,
     neighbours: Option<Neighbours>,
+    alarms: alarms::Alarms,
     /// Problems that nothing but the loop knows of.
     own_problems: Vec<Problem>,
     /// Of the control interface.
@@ -321,6 +323,7 @@ impl Daemon {
         self.settle_stop(now);
         self.note_nodes();
         self.tell_losses(now);
+        self.note_alarms();
         self.feed_watchdog(now);
         self.tell_headline(now);
     }

@@ -20,6 +20,8 @@ use nix::sys::signal::Signal;
 mod changed_over;
 #[path = "interop/imported.rs"]
 mod imported;
+#[path = "interop/strangers.rs"]
+mod strangers;
 
 /// What differs between the versions.
 struct Wire {

@@ -378,6 +378,7 @@ impl Group {
             installed: member.installed.iter().copied().collect(),
             heard: member.heard.clone(),
             foreign: member.foreign.clone(),
+            rejected: None,
             stolen: member.stolen,
             trouble: member.trouble(),
             counters: member.counters.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect(),

@@ -84,6 +84,9 @@ pub struct MemberStatus {
     /// The last advertisement of another cluster that uses our vrid: nobody of the file, and for none of our addresses.
     #[serde(default)]
     pub foreign: Option<PeerHeard>,
+    /// The last advertisement that was dropped because its sender has other settings.
+    #[serde(default)]
+    pub rejected: Option<Rejected>,
     /// The last address that somebody took off its interface while it was ours, and when: it is there again.
     #[serde(default)]
     pub stolen: Option<(VirtualAddress, Moment)>,
@@ -94,6 +97,18 @@ pub struct MemberStatus {
     /// not there, and none is from a speaker of before.
     #[serde(default)]
     pub counters: BTreeMap<String, u64>,
+}
+
+/// An advertisement for our vrid that is another cluster's, or of a node with another file
+/// ([`DecodeError::is_of_other_settings`](crate::advertisement::DecodeError::is_of_other_settings)).
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Rejected {
+    /// Where it came from.
+    pub source: IpAddr,
+    /// In words.
+    pub why: String,
+    /// When it came.
+    pub at: Moment,
 }
 
 /// An advertisement of a node of the file that is not signed as it should be ([`crate::authentication`]).

@@ -52,6 +52,8 @@ pub enum EventKind {
     Server,
     /// A certificate that clients or servers are shown, by its file.
     Certificate,
+    /// What is wrong with the pair and has a name: an [alarm](super::Alarm).
+    Alarm,
     /// Something that a newer daemon knows.
     #[serde(other)]
     Other,
@@ -68,6 +70,7 @@ impl EventKind {
             Self::Backend => "backend",
             Self::Server => "server",
             Self::Certificate => "certificate",
+            Self::Alarm => "alarm",
             Self::Other => "other",
         }
     }

@@ -1,5 +1,6 @@
 //! Everything an operator sees of a node, as plain data. `lbctl status` renders it; `--json` prints it as it is.
 
+mod alarm;
 mod notifier;
 mod server;
 mod speaker;
@@ -8,6 +9,7 @@ use std::{collections::BTreeMap, net::SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
+pub use self::alarm::{Alarm, AlarmName};
 pub use self::notifier::{Notifier, NotifierProblem};
 pub use self::server::{Check, NameProblem, Server, ServerState};
 pub use self::speaker::{Speaker, SpeakerRestart};
@@ -90,6 +92,9 @@ pub struct Status {
     /// What is wrong; empty when all is well.
     #[serde(default)]
     pub problems: Vec<Problem>,
+    /// What is wrong with the pair and has a name. Each of them is among the problems in some words, too.
+    #[serde(default)]
+    pub alarms: Vec<Alarm>,
     /// Who is told of what happens, in the order of the file.
     #[serde(default)]
     pub notifiers: Vec<Notifier>,

@@ -10,6 +10,7 @@
 
 mod outcome;
 mod permission;
+pub(super) use permission::unready;
 mod rehearsal;
 
 use std::{sync::Arc, time::Duration};

@@ -136,6 +136,7 @@ impl Daemon {
             let is_grouped = subject.group.as_deref().is_none_or(has_group);
             match subject.kind {
                 EventKind::Node => !is_own || !is_grouped,
+                EventKind::Alarm => !is_grouped,
                 EventKind::Vip => !self
                     .groups
                     .iter()

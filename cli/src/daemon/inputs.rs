@@ -241,6 +241,7 @@ impl Daemon {
             groups: &self.groups,
             session: self.neighbours.as_ref().map(Neighbours::session),
             proxy: &self.proxy.status(),
+            alarms: self.alarms.on(),
             own_problems: &own_problems,
             nowhere: nowhere(&self.config),
         });

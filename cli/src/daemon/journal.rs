@@ -137,6 +137,14 @@ impl Journal {
         self.add(&mut kept, node, subject, news);
     }
 
+    /// Since when `subject` is in `state`, if it is, as far as there is an event of it.
+    pub(super) fn since(&self, subject: &Subject, state: &str) -> Option<Timestamp> {
+        let kept = self.kept();
+        kept.states.get(subject).filter(|known| *known == state)?;
+        let last = kept.events.iter().rev().find(|event| is_of(event, subject));
+        Some(last.map_or_else(Timestamp::now, |last| last.at))
+    }
+
     /// Is there an event of it?
     pub(super) fn was_told(&self, subject: &Subject) -> bool {
         self.kept().events.iter().any(|event| is_of(event, subject))

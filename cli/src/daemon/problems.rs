@@ -1,10 +1,10 @@
 //! What is wrong, one sentence each: what, since when, what to look at. `docs/operations.md` lists them all.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use lb_vrrp::{
     MemberConfig, Moment, State,
-    status::{PeerHeard, Untrusted},
+    status::{PeerHeard, Rejected, Untrusted},
 };
 
 use super::{
@@ -12,11 +12,11 @@ use super::{
     group::Group,
     hello::{self, Refusal},
     refusing::worse,
-    report::Facts,
+    report::{Facts, Nodes},
 };
 use crate::{
     config::MAXCONN,
-    control::{Frontend, GroupNode, Log, Peer, Phase, Problem, Ready, Status, Timestamp},
+    control::{Alarm, AlarmName, Frontend, GroupNode, Log, Peer, Phase, Problem, Ready, Status, Timestamp},
     service,
 };
 
@@ -24,7 +24,7 @@ mod addresses;
 mod backends;
 
 /// Two Actives are ordinary for the time of a hello; for longer they are a problem.
-const DUAL_ACTIVE: Duration = Duration::from_millis(2_500);
+pub(super) const DUAL_ACTIVE: Duration = Duration::from_millis(2_500);
 
 /// A node that holds the address and is unheard for so long is filtered.
 pub(super) const UNHEARD: Duration = Duration::from_secs(3);
@@ -51,6 +51,7 @@ pub(super) fn find(facts: &Facts<'_>, status: &Status) -> Vec<Problem> {
     for (group, report) in facts.groups.iter().zip(&status.groups) {
         problems.extend(speaker(facts, group, report));
         problems.extend(strangers(facts, group));
+        problems.extend(unheard(facts, group));
         problems.extend(untrusted(facts, group));
         problems.extend(stolen(facts, group));
         problems.extend(owners(facts, status, group, report));
@@ -74,7 +75,7 @@ pub(super) fn find(facts: &Facts<'_>, status: &Status) -> Vec<Problem> {
         let theirs = peer.hash.as_deref().filter(|theirs| *theirs != status.file.hash)?;
         Some(Problem {
             what: format!("the file differs on {}", peer.name),
-            since: None,
+            since: alarm_since(facts, AlarmName::FilesDiffer, None),
             look_at: format!(
                 "{} here, {} there. Compare {} on both nodes, copy the right one over the other, then: lbctl reload.",
                 digits(&status.file.hash),
@@ -263,35 +264,133 @@ fn speaker(facts: &Facts<'_>, group: &Group, report: &crate::control::Group) -> 
     Some(new(format!("the speaker for {} is silent", vip_names(report)), facts.at.wall_of(*at), look_at))
 }
 
-/// Another cluster with our number.
-fn strangers(facts: &Facts<'_>, group: &Group) -> Option<Problem> {
-    let recent = |heard: &PeerHeard| facts.at.moment.saturating_since(heard.at) < UNHEARD;
-    let what = |heard: &PeerHeard, member: &MemberConfig| {
-        format!("{} uses vrid {} of {} too", heard.source, member.vrid, member.vip)
+/// Another cluster with our number: what it is seen by.
+enum Stranger<'a> {
+    /// Its advertisements are for other addresses.
+    Foreign(&'a PeerHeard),
+    /// They can't be taken.
+    Rejected(&'a Rejected),
+    /// They are for ours, and its sender is no node of the file.
+    Unknown(&'a PeerHeard),
+}
+
+fn find_stranger<'a>(
+    nodes: &Nodes<'_>,
+    now: Moment,
+    group: &'a Group,
+) -> Option<(&'a MemberConfig, Stranger<'a>)> {
+    let recent = |at: Moment| now.saturating_since(at) < UNHEARD;
+    let is_node = |member: &MemberConfig, source: IpAddr| {
+        let known = &nodes.config.cluster.nodes;
+        known.iter().any(|node| super::report::is_from(nodes, member, source, &node.name))
     };
-    let members = group.status.iter().flat_map(|(_, status)| &status.members).zip(&group.config.members);
-    let mut foreign = members.filter_map(|(said, member)| said.foreign.as_ref().map(|heard| (member, heard)));
-    if let Some((member, heard)) = foreign.find(|(_, heard)| recent(heard)) {
-        return Some(Problem {
-            what: what(heard, member),
-            since: None,
-            look_at: "it is another cluster's, for other addresses. One of the two clusters needs another vrid: this one does not \
-                      listen to it, but the other one may listen to this, and lose its addresses."
-                .to_owned(),
-        });
-    }
-    let nodes = &facts.config.cluster.nodes;
-    let (member, heard) = super::report::heard_by_member(group).find(|(member, heard)| {
-        recent(heard) && !nodes.iter().any(|node| super::report::is_from(facts, member, heard, &node.name))
-    })?;
-    Some(Problem {
-        what: what(heard, member),
-        since: None,
-        look_at: format!(
-            "it is no node of {}. One of the two clusters needs another vrid: until then only one of them holds its addresses.",
-            facts.path
-        ),
+    let members = || {
+        let said = group.status.iter().flat_map(|(_, status)| &status.members);
+        group.config.members.iter().zip(said)
+    };
+    let foreign = members().find_map(|(member, said)| {
+        let heard = said.foreign.as_ref().filter(|heard| recent(heard.at))?;
+        Some((member, Stranger::Foreign(heard)))
+    });
+    let rejected = || {
+        let found = rejected(now, group).find(|(member, found)| !is_node(member, found.source));
+        found.map(|(member, found)| (member, Stranger::Rejected(found)))
+    };
+    let unknown = || {
+        let mut heard = super::report::heard_by_member(group);
+        let found = heard.find(|(member, heard)| recent(heard.at) && !is_node(member, heard.source));
+        found.map(|(member, heard)| (member, Stranger::Unknown(heard)))
+    };
+    foreign.or_else(rejected).or_else(unknown)
+}
+
+/// What was dropped of late because whoever sent it has other settings, with the virtual router that it was for.
+pub(super) fn rejected(now: Moment, group: &Group) -> impl Iterator<Item = (&MemberConfig, &Rejected)> {
+    let said = group.status.iter().flat_map(|(_, status)| &status.members);
+    let all = group.config.members.iter().zip(said);
+    let all = all.filter_map(|(member, said)| Some((member, said.rejected.as_ref()?)));
+    all.filter(move |(_, found)| now.saturating_since(found.at) < UNHEARD)
+}
+
+fn uses_too(member: &MemberConfig, source: IpAddr) -> String {
+    format!("{source} uses vrid {} of {} too", member.vrid, member.vip)
+}
+
+/// Another cluster with our number, in a clause.
+pub(super) fn stranger(nodes: &Nodes<'_>, now: Moment, group: &Group) -> Option<String> {
+    let (member, found) = find_stranger(nodes, now, group)?;
+    Some(match found {
+        Stranger::Foreign(heard) => {
+            format!(
+                "{}, for other addresses, with priority {}",
+                uses_too(member, heard.source),
+                heard.priority
+            )
+        }
+        Stranger::Rejected(found) => format!("{}: {}", uses_too(member, found.source), found.why),
+        Stranger::Unknown(heard) => {
+            format!(
+                "{}, for the same addresses, with priority {}",
+                uses_too(member, heard.source),
+                heard.priority
+            )
+        }
     })
+}
+
+fn strangers(facts: &Facts<'_>, group: &Group) -> Option<Problem> {
+    let (member, found) = find_stranger(&facts.nodes(), facts.at.moment, group)?;
+    let (source, look_at) = match found {
+        Stranger::Foreign(heard) => (
+            heard.source,
+            "it is another cluster's, for other addresses. One of the two clusters needs another vrid: this one does not \
+             listen to it, but the other one may listen to this, and lose its addresses."
+                .to_owned(),
+        ),
+        Stranger::Rejected(found) => (
+            found.source,
+            format!(
+                "it is no node of {}, and what it sends is dropped: {}. One of the two clusters needs another vrid.",
+                facts.path, found.why
+            ),
+        ),
+        Stranger::Unknown(heard) => (
+            heard.source,
+            format!(
+                "it is no node of {}. One of the two clusters needs another vrid: until then only one of them holds its addresses.",
+                facts.path
+            ),
+        ),
+    };
+    Some(Problem {
+        what: uses_too(member, source),
+        since: alarm_since(facts, AlarmName::ForeignCluster, Some(group)),
+        look_at,
+    })
+}
+
+/// Since when that alarm is on.
+fn alarm_since(facts: &Facts<'_>, name: AlarmName, group: Option<&Group>) -> Option<Timestamp> {
+    let group = group.map(|group| &group.config.name);
+    facts
+        .alarms
+        .iter()
+        .find(|alarm| alarm.name == name && alarm.group.as_ref() == group)
+        .map(|alarm| alarm.since)
+}
+
+/// A node that lives and holds the addresses is not heard, and not because both hold them, which is told already.
+fn unheard(facts: &Facts<'_>, group: &Group) -> Option<Problem> {
+    let is_it = |alarm: &&Alarm| {
+        alarm.name == AlarmName::AdvertisementsMissing && alarm.group.as_ref() == Some(&group.config.name)
+    };
+    let alarm = facts.alarms.iter().find(is_it).filter(|_| group.dual_active_since.is_none())?;
+    Some(new(
+        alarm.why.clone(),
+        alarm.since,
+        "its hello comes, over UDP, and IP protocol 112 does not, or can't be taken. Look at the firewalls of both nodes and of the \
+         network between them (lbctl doctor), at IGMP snooping on the switch, and whether vrid and version match on both.",
+    ))
 }
 
 /// Something else takes addresses away that are ours.

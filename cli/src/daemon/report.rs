@@ -1,6 +1,6 @@
 //! Builds what `lbctl status` shows from what proxy, speaker and hello say of themselves.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, net::IpAddr, time::Duration};
 
 use lb_proxy::status as proxy;
 use lb_vrrp::{Interface, MemberConfig, Moment, PeerKind, Readiness, State, status::PeerHeard};
@@ -9,9 +9,9 @@ use super::{certificates, clock::Instants, group::Group, hello, node::Identity, 
 use crate::{
     config::{Config, model},
     control::{
-        Backend, Bind, Check, EarlierProcess, FileReport, Frontend, GroupNode, InForce, Log, LogProblem,
-        NameProblem, Ordered, Peer, Phase, Problem, Ready, Refused, Server, ServerState, Status, Table,
-        Timestamp, TransitionReport, Unanswered, Why,
+        Alarm, Backend, Bind, Check, EarlierProcess, FileReport, Frontend, GroupNode, InForce, Log,
+        LogProblem, NameProblem, Ordered, Peer, Phase, Problem, Ready, Refused, Server, ServerState, Status,
+        Table, Timestamp, TransitionReport, Unanswered, Why,
     },
     output::age::age,
 };
@@ -46,10 +46,27 @@ pub(super) struct Facts<'a> {
     pub(super) groups: &'a [Group],
     pub(super) session: Option<&'a hello::Session>,
     pub(super) proxy: &'a proxy::Status,
+    /// Those that are on.
+    pub(super) alarms: Vec<Alarm>,
     /// Problems that only the daemon's loop knows of.
     pub(super) own_problems: &'a [Problem],
     /// Frontends, and where they listen though this machine has no such address.
     pub(super) nowhere: Vec<(&'a str, std::net::SocketAddr)>,
+}
+
+/// Who the nodes are, as far as the file and what they say tell it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Nodes<'a> {
+    pub(super) config: &'a Config,
+    /// The name of this one.
+    pub(super) own: &'a str,
+    pub(super) session: Option<&'a hello::Session>,
+}
+
+impl Facts<'_> {
+    pub(super) fn nodes(&self) -> Nodes<'_> {
+        Nodes { config: self.config, own: self.identity.name(), session: self.session }
+    }
 }
 
 /// The whole report, problems included.
@@ -107,6 +124,7 @@ pub(super) fn status(facts: &Facts<'_>) -> Status {
         delays: facts.proxy.delays.iter().map(statistics::histogram).collect(),
         counters,
         problems: Vec::new(),
+        alarms: facts.alarms.clone(),
         notifiers: Vec::new(),
         events: Vec::new(),
         notes: notes(facts.config),
@@ -264,7 +282,7 @@ pub(super) fn is_missed(facts: &Facts<'_>, group: &Group, peer: &model::Node) ->
     };
     let [.., listening, claim] = status.transitions.as_slice() else { return false };
     let by_silence = listening.to == State::Backup && claim.moments.heard.is_none();
-    let was_active = advertisement_of(facts, group, &peer.name)
+    let was_active = advertisement_of(&facts.nodes(), group, &peer.name)
         .is_some_and(|heard| heard.priority > 0 && heard.at >= listening.at && heard.at < claim.at);
     let session = facts.session.and_then(|session| session.peers().iter().find(|p| p.name == peer.name));
     let said = session.and_then(|peer| peer.last.as_ref()).map(|(at, _)| *at);
@@ -272,8 +290,8 @@ pub(super) fn is_missed(facts: &Facts<'_>, group: &Group, peer: &model::Node) ->
 }
 
 /// The last advertisement of `peer` for `group`, whichever of its addresses it came from.
-fn advertisement_of<'a>(facts: &Facts<'_>, group: &'a Group, peer: &str) -> Option<&'a PeerHeard> {
-    let found = heard_by_member(group).filter(|(member, heard)| is_from(facts, member, heard, peer));
+pub(super) fn advertisement_of<'a>(nodes: &Nodes<'_>, group: &'a Group, peer: &str) -> Option<&'a PeerHeard> {
+    let found = heard_by_member(group).filter(|(member, heard)| is_from(nodes, member, heard.source, peer));
     found.map(|(_, heard)| heard).max_by_key(|heard| heard.at)
 }
 
@@ -284,35 +302,35 @@ pub(super) fn heard_by_member(group: &Group) -> impl Iterator<Item = (&MemberCon
     pairs.filter_map(|(config, member)| member.heard.as_ref().map(|heard| (config, heard)))
 }
 
-/// Does this advertisement come from the node `name`?
-pub(super) fn is_from(facts: &Facts<'_>, member: &MemberConfig, heard: &PeerHeard, name: &str) -> bool {
-    let nodes = &facts.config.cluster.nodes;
-    if nodes.iter().any(|node| node.name == name && node.address == heard.source) {
+/// Does an advertisement from `source` come from the node `name`?
+pub(super) fn is_from(known: &Nodes<'_>, member: &MemberConfig, source: IpAddr, name: &str) -> bool {
+    let nodes = &known.config.cluster.nodes;
+    if nodes.iter().any(|node| node.name == name && node.address == source) {
         return true;
     }
     if let Some(unicast) = member.transport.unicast() {
         // The others, in the order of the file.
-        let others = nodes.iter().filter(|node| node.name != facts.identity.name());
-        return others.zip(&unicast.peers).any(|(node, peer)| node.name == name && *peer == heard.source);
+        let others = nodes.iter().filter(|node| node.name != known.own);
+        return others.zip(&unicast.peers).any(|(node, peer)| node.name == name && *peer == source);
     }
     // On the interface of the [cluster] addresses nodes advertise from these, and over IPv6 from a link-local one.
-    if matches!(member.interface, Interface::Holding(_)) && heard.source.is_ipv4() {
+    if matches!(member.interface, Interface::Holding(_)) && source.is_ipv4() {
         return false;
     }
-    let session = facts.session.and_then(|session| session.peers().iter().find(|peer| peer.name == name));
+    let session = known.session.and_then(|session| session.peers().iter().find(|peer| peer.name == name));
     let said = session.and_then(|peer| peer.last.as_ref()).map_or(&[][..], |(_, hello)| &hello.addresses);
     if said.is_empty() {
         // In a pair it is the other node, as far as this one can tell.
         return nodes.len() == 2;
     }
-    said.iter().any(|interface| interface.addresses.contains(&heard.source))
+    said.iter().any(|interface| interface.addresses.contains(&source))
 }
 
 fn peer_node(facts: &Facts<'_>, group: &Group, peer: &Peer) -> GroupNode {
     let session = facts.session.and_then(|session| session.peers().iter().find(|p| p.name == peer.name));
     let hello = session.and_then(|session| session.group(&group.config.name));
     let said_at = session.and_then(|session| session.last.as_ref()).map(|(at, _)| *at);
-    let advertised = advertisement_of(facts, group, &peer.name);
+    let advertised = advertisement_of(&facts.nodes(), group, &peer.name);
     let heard = said_at.into_iter().chain(advertised.map(|heard| heard.at)).max();
     // This node changed after that was said, and it was not what this change is about: the next hello will say better.
     let overtaken = group.status.as_ref().is_some_and(|(_, status)| {

@@ -245,6 +245,7 @@ async fn compose(
         losses: Default::default(),
         row_of_losses: Default::default(),
         neighbours: None,
+        alarms: Default::default(),
         own_problems: Vec::new(),
         counters: Arc::default(),
         commands,

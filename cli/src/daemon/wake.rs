@@ -155,8 +155,15 @@ impl Daemon {
         let giving = self.giving.as_ref().filter(|_| self.resets == 0);
         let giving = giving.and_then(super::draining::Drain::poll_timeout);
         let watchdog = self.watchdog.as_ref().map(Watchdog::poll_timeout);
+        let alarms = self.alarms.poll_timeout();
         let rehearsals = self.rehearsals.iter().map(super::draining::Rehearsal::poll_timeout);
-        let all = trackers.chain(neighbours).chain(stop).chain(giving).chain(watchdog).chain(rehearsals);
+        let all = trackers
+            .chain(neighbours)
+            .chain(stop)
+            .chain(giving)
+            .chain(watchdog)
+            .chain(alarms)
+            .chain(rehearsals);
         all.fold(self.surroundings.next_look(), Moment::min)
     }
 }

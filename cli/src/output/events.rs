@@ -41,7 +41,9 @@ pub fn moment(event: &Event) -> String {
 fn what(event: &Event) -> String {
     let group = match &event.group {
         // A node of a pair with one group has no other.
-        Some(group) if event.kind == EventKind::Node && group != "default" => format!(" (group {group})"),
+        Some(group) if matches!(event.kind, EventKind::Node | EventKind::Alarm) && group != "default" => {
+            format!(" (group {group})")
+        }
         _ => String::new(),
     };
     format!("{} {}{group}: {} -> {}", event.kind, event.name, event.from, event.to)

@@ -12,7 +12,8 @@ use super::{
     text::{Paint, Tone, printable, thousands, wrap},
 };
 use crate::control::{
-    Backend, Frontend, Group, GroupNode, Phase, Ready, Server, ServerState, Status, TransitionReport, Vip,
+    AlarmName, Backend, Frontend, Group, GroupNode, Phase, Ready, Server, ServerState, Status,
+    TransitionReport, Vip,
 };
 
 /// Up to this width names of vips stand beside their addresses.
@@ -57,6 +58,10 @@ fn header(status: &Status, paint: Paint) -> String {
         Phase::Running => {}
         Phase::Waiting { .. } => parts.push("waiting".to_owned()),
         Phase::Stopping { .. } => parts.push("stopping".to_owned()),
+    }
+    // What the tables say in other words.
+    if status.alarms.iter().any(|alarm| alarm.name == AlarmName::NoStandby) {
+        parts.push("no standby is ready".to_owned());
     }
     let (count, tone) = match status.problems.len() {
         0 => ("no problems".to_owned(), Tone::Good),

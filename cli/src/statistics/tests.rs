@@ -170,6 +170,7 @@ pub(crate) fn status(mut frontends: Vec<Frontend>, mut backends: Vec<Backend>) -
         delays: Vec::new(),
         counters: Default::default(),
         problems: Vec::new(),
+        alarms: Vec::new(),
         notifiers: Vec::new(),
         events: Vec::new(),
         notes: Vec::new(),

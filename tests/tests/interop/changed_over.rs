@@ -6,6 +6,7 @@ use lb_tests::{
     keepalived::{self, Speaks},
     order,
     scene::Scene,
+    wait,
 };
 use lbctl::lab::{How, Options};
 use nix::sys::signal::Signal;
@@ -50,6 +51,7 @@ fn steps_of_the_book_lead_from_keepalived_to_two_nodes_of_lbctl() {
             without(&kinds.replace(", priority = 150", "").replace(", priority = 100", ""), &["preempt"]);
         scene.write_file("lb2", FILE, &ours).unwrap();
         scene.start("lb2").unwrap();
+        scene.wait_until_ready("lb2").unwrap();
         assert_eq!(order::claims(scene, mixed_pair), 0, "lb2 is a Backup");
 
         // Step 4.
@@ -77,6 +79,9 @@ fn steps_of_the_book_lead_from_keepalived_to_two_nodes_of_lbctl() {
         scene.heal("lb1").unwrap();
         scene.wait_until_other_is_ready("lb2");
         assert_eq!(order::claims(scene, two_nodes), 1, "lb1 never had it");
-        assert_eq!(scene.status_of("lb1")["problems"], serde_json::json!([]));
+        // What lb1 knows of lb2 is as old as its last hello.
+        wait::until("lb1 has no problems", LONG, || {
+            (scene.status_of("lb1")["problems"] == serde_json::json!([])).then_some(())
+        });
     });
 }

@@ -123,6 +123,18 @@ impl DecodeError {
         "reject_first_address_not_link_local",
     ];
 
+    /// Rightly made, it seems, by a router with other settings: another cluster, or a node whose file is another one.
+    pub const fn is_of_other_settings(&self) -> bool {
+        matches!(
+            self,
+            Self::Version { .. }
+                | Self::NotAPeer
+                | Self::AuthenticationType { .. }
+                | Self::Password
+                | Self::IntervalMismatch { .. }
+        )
+    }
+
     /// Name of the counter of this reason; stable, part of what `lbctl status --json` shows.
     pub const fn counter(&self) -> &'static str {
         match self {

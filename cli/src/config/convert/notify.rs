@@ -16,7 +16,7 @@ use crate::{
         reader::At,
         text,
     },
-    control::EventKind,
+    control::{AlarmName, EventKind},
 };
 
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -25,7 +25,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 const MAIL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What each kind can be, as docs/operations.md lists it.
-const STATES: [(EventKind, &[&str]); 6] = [
+const STATES: [(EventKind, &[&str]); 7] = [
     (
         EventKind::Node,
         &[
@@ -38,6 +38,7 @@ const STATES: [(EventKind, &[&str]); 6] = [
     (EventKind::Backend, &["up", "down"]),
     (EventKind::Server, &["up", "down", "agent_down", "no_balance", "drain", "maintenance", "no_check"]),
     (EventKind::Certificate, &["valid", "expires_soon", "expires_very_soon", "expired"]),
+    (EventKind::Alarm, &["on", "off"]),
 ];
 
 /// In the order of the file.
@@ -114,6 +115,9 @@ fn check_names(raw: &raw::Notify, events: &[EventKind], file: &raw::File, report
         if wanted(EventKind::Server) {
             known.extend(backend.value.servers.iter().map(|server| format!("{name}/{}", server.name.value)));
         }
+    }
+    if wanted(EventKind::Alarm) {
+        known.extend(AlarmName::ALL.map(|name| name.word().to_owned()));
     }
     let known: Vec<&str> = known.iter().map(String::as_str).collect();
     for name in raw.names.iter().flat_map(|names| &names.value) {

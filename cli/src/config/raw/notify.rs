@@ -48,13 +48,14 @@ const MAIL_INTERVAL: RangeInclusive<Duration> = Duration::from_secs(1)..=Duratio
 pub(crate) const SECURITY: [(&str, Security); 3] =
     [("starttls", Security::Starttls), ("tls", Security::Tls), ("none", Security::None)];
 
-const KINDS: [(&str, EventKind); 6] = [
+const KINDS: [(&str, EventKind); 7] = [
     ("node", EventKind::Node),
     ("speaker", EventKind::Speaker),
     ("vip", EventKind::Vip),
     ("backend", EventKind::Backend),
     ("server", EventKind::Server),
     ("certificate", EventKind::Certificate),
+    ("alarm", EventKind::Alarm),
 ];
 
 impl Notify {

@@ -129,6 +129,12 @@ impl Daemon {
         Ok(warnings)
     }
 
+    /// Why nobody could take a group over now, as far as is known.
+    pub(in crate::daemon) fn no_heir(&self, group: &str) -> Option<String> {
+        let (ready, why) = self.ready_peers(group);
+        ready.is_empty().then_some(why)
+    }
+
     /// Nodes that could take a group over now and say so; and why the others can't.
     pub(super) fn ready_peers(&self, group: &str) -> (Vec<Heir>, String) {
         let own = self.identity.name();
@@ -184,22 +190,29 @@ impl Daemon {
 /// Why a node that says this should not be given what a node of this level holds, behind its name: on the same level it would serve
 /// no worse, and as an equal it would not give the addresses back.
 fn obstacle(hello: &GroupHello, own: Option<Level>, refused: &refusing::Refused) -> Option<String> {
-    let why = match &hello.ready {
+    let own = own.map(|own| (own, "this node"));
+    let would_refuse = || worse(hello, refused).map(|why| format!("would refuse clients: {why}"));
+    unready(&hello.ready, hello.priority, own).or_else(would_refuse)
+}
+
+/// Why a node that is so ready, and advertises this, is no heir of one of this level and name.
+pub(in crate::daemon) fn unready(
+    ready: &Ready,
+    priority: u8,
+    holder: Option<(Level, &str)>,
+) -> Option<String> {
+    Some(match ready {
+        Ready::Yes => return None,
         // It says the first reasons only; the level is all of them.
-        Ready::Degraded { reasons }
-            if own.is_none_or(|own| Level::of(hello.priority, PeerKind::Lbctl) < Some(own)) =>
-        {
-            let than = if own.is_some() { ", more than this node" } else { "" };
-            format!("is degraded{than} ({})", reasons.join("; "))
-        }
-        Ready::Yes | Ready::Degraded { .. } => {
-            return worse(hello, refused).map(|why| format!("would refuse clients: {why}"));
-        }
+        Ready::Degraded { reasons } => match holder {
+            Some((level, _)) if Level::of(priority, PeerKind::Lbctl) >= Some(level) => return None,
+            Some((_, name)) => format!("is degraded, more than {name} ({})", reasons.join("; ")),
+            None => format!("is degraded ({})", reasons.join("; ")),
+        },
         Ready::Starting { .. } => "has just started".to_owned(),
         Ready::Leaving { reason } => format!("is leaving ({reason})"),
         Ready::Fault { reason } => format!("can't hold it ({reason})"),
-    };
-    Some(why)
+    })
 }
 
 /// Each once: groups have their nodes in common.

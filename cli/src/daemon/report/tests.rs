@@ -13,6 +13,7 @@ use crate::{
     },
 };
 
+mod alarms;
 mod cause;
 mod drained;
 mod earlier;
@@ -51,6 +52,7 @@ struct World {
     up: Option<Timestamp>,
     earlier: Vec<EarlierProcess>,
     drained: Option<Ordered>,
+    alarms: Vec<Alarm>,
     /// Hellos of lb2 so far.
     hellos: u64,
 }
@@ -79,7 +81,8 @@ impl World {
         };
         let nowhere = Vec::new();
         let (speaker_speaks, up, earlier, drained, hellos) = (true, None, Vec::new(), None, 0);
-        Self { config, groups, session, proxy, nowhere, speaker_speaks, up, earlier, drained, hellos }
+        let alarms = Vec::new();
+        Self { config, groups, session, proxy, nowhere, speaker_speaks, up, earlier, drained, alarms, hellos }
     }
 
     /// The speaker says that this node is in `state` since `since`, and heard lb2 at `heard`.
@@ -94,6 +97,7 @@ impl World {
             installed: if state == State::Active { config.addresses.clone() } else { Vec::new() },
             heard: heard.map(|at| PeerHeard::new(LB2, 253, at)),
             foreign: None,
+            rejected: None,
             stolen: None,
             trouble: None,
             counters: Default::default(),
@@ -166,6 +170,7 @@ impl World {
             groups: &self.groups,
             session: Some(&self.session),
             proxy: &self.proxy,
+            alarms: self.alarms.clone(),
             own_problems: &[],
             nowhere: self.nowhere.iter().map(|(name, address)| (name.as_str(), *address)).collect(),
         })

@@ -67,7 +67,8 @@ pub(in crate::daemon) fn of_holder<'a>(
         .heard
         .as_ref()
         .filter(|heard| heard.priority > 0 && facts.at.moment.saturating_since(heard.at) < UNHEARD)?;
-    (is_ours && *holder != facts.identity.name() && is_from(facts, config, heard, holder)).then_some(heard)
+    (is_ours && *holder != facts.identity.name() && is_from(&facts.nodes(), config, heard.source, holder))
+        .then_some(heard)
 }
 
 fn router(now: Moment, state: Option<State>, config: &MemberConfig, member: Option<&MemberStatus>) -> Router {

@@ -2,7 +2,7 @@
 
 use super::{flag, number};
 use crate::{
-    control::{EarlierProcess, Phase, Status},
+    control::{AlarmName, EarlierProcess, Phase, Status},
     metrics::{
         Process,
         text::{Kind, Text},
@@ -54,6 +54,7 @@ fn node(text: &mut Text, status: &Status) {
     text.counter("lbctl_runner_restarts_total", help, number(status.runner_restarts_total));
     let help = "Problems that lbctl status shows.";
     text.gauge("lbctl_problems", help, number(status.problems.len() as u64));
+    alarms(text, status);
     text.gauge("lbctl_connections", "Client connections of the process.", number(status.connections));
     let help = "Processes before an upgrade whose connections still end.";
     text.gauge("lbctl_earlier_processes", help, number(status.earlier.len() as u64));
@@ -115,6 +116,27 @@ fn tables_and_logs(text: &mut Text, status: &Status) {
     let help = "Lines that the place of a log was too slow for, or refused.";
     let mut metric = text.metric("lbctl_log_lines_lost_total", Kind::Counter, help);
     status.logs.iter().for_each(|log| metric.sample(&[("target", &log.target)], number(log.lost_total)));
+}
+
+/// All of them, also those that are off: who alerts needs a series to look at.
+fn alarms(text: &mut Text, status: &Status) {
+    let is_on = |name: AlarmName, group: Option<&str>| {
+        flag(status.alarms.iter().any(|alarm| alarm.name == name && alarm.group.as_deref() == group))
+    };
+    if status.groups.is_empty() {
+        return;
+    }
+    let help = "1 while the alarm is on; those of the whole node have no group.";
+    let mut metric = text.metric("lbctl_alarm", Kind::Gauge, help);
+    for name in AlarmName::ALL {
+        if name.is_of_node() {
+            metric.sample(&[("alarm", name.word()), ("group", "")], is_on(name, None));
+            continue;
+        }
+        for group in &status.groups {
+            metric.sample(&[("alarm", name.word()), ("group", &group.name)], is_on(name, Some(&group.name)));
+        }
+    }
 }
 
 fn peers(text: &mut Text, status: &Status) {

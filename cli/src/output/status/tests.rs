@@ -158,6 +158,7 @@ pub(crate) fn healthy() -> Status {
         delays: Vec::new(),
         counters: Default::default(),
         problems: Vec::new(),
+        alarms: Vec::new(),
         notifiers: Vec::new(),
         events: Vec::new(),
         notes: Vec::new(),

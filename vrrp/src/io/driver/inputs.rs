@@ -20,6 +20,7 @@ use crate::{
         remarks::Key,
         socket::Received,
     },
+    status::Rejected,
 };
 
 impl Driver<'_> {
@@ -167,7 +168,13 @@ impl Driver<'_> {
             }
             Err(error) => {
                 lane.count_on(member.0, error.counter());
-                self.note_reject(now, group, &vip, received.source(packet), &error);
+                let source = received.source(packet);
+                if let (Some(io), Some(source)) = (lane.members.get_mut(member.0), source)
+                    && error.is_of_other_settings()
+                {
+                    io.rejected = Some(Rejected { source, why: error.to_string(), at: now });
+                }
+                self.note_reject(now, group, &vip, source, &error);
                 self.watch_flood(now, group, member, &vip);
             }
         }
