@@ -136,7 +136,7 @@ pub fn enter(config: &Config, start: Start<'_>) -> Result<Entered, EnterError> {
     });
     let stays_root = account.as_ref().is_none_or(Account::is_root) && nix::unistd::geteuid().is_root();
     let plan = Plan::new(capabilities::permitted()?, !config.groups.is_empty(), stays_root);
-    let runner = runner::start(config, start)?;
+    let runner = runner::start(config, start, &mut remarks)?;
     // The next process of an upgrade has that of the one before, and no way to another one.
     let wants_score = !config.groups.is_empty() && !start.takes_over;
     let score = wants_score.then(oom::Score::find).flatten().map(Arc::new);
@@ -197,8 +197,17 @@ pub(crate) fn as_daemon<T: Send>(
 }
 
 /// Does `work` on a thread that is who runs commands; `None` where this process can't have one.
-pub(crate) fn as_who_runs_commands<T: Send>(global: &Global, work: impl FnOnce() -> T + Send) -> Option<T> {
-    runner::as_who(global, work)
+pub(crate) fn as_who_runs_commands<T: Send>(
+    global: &Global,
+    file: &Path,
+    work: impl FnOnce() -> T + Send,
+) -> Option<T> {
+    runner::as_who(global, file, work)
+}
+
+/// Why commands of `file` are not run by the user that the packages make for them, where it would be the default.
+pub(crate) fn hindrance_of_commands(global: &Global, file: &Path) -> Option<String> {
+    runner::hindrance(global, file)
 }
 
 /// For the other verbs of a unit that gives [`runner`] the right to become another user: they have no use for it.
@@ -227,7 +236,7 @@ pub(crate) fn root_is_real() -> bool {
 
 /// Why nobody here can be who the file wants the processes to be.
 pub(crate) fn unknown_account(global: &Global) -> Option<String> {
-    let commands = || runner::whose(global).err();
+    let commands = || runner::named(global).err();
     Account::find(global).err().or_else(commands).map(|error| error.to_string())
 }
 

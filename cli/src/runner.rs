@@ -86,7 +86,10 @@ pub fn main(file: &Path, whose: &Global, worker: Option<impl Fn(OwnedFd) -> Comm
     // Nor does a daemon of the same user look into its memory, on a kernel without Landlock.
     let _ = prctl::set_dumpable(false);
     umask(Mode::from_bits_truncate(0o022));
-    let who = privileges::enter_runner(whose);
+    // Who has rights left does not go on. Who could not become `whose` has none: neither this one nor a worker runs anything, which says why.
+    let Ok(who) = privileges::enter_runner(whose) else {
+        return Exit::Failure;
+    };
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
         return Exit::Failure;
     };

@@ -182,7 +182,8 @@ fn a_limit_on_open_files_that_is_too_low_for_maxconn_is_a_warning_that_says_what
         chosen.split("maxconn is 600, and 1000 open files (ulimit -Hn, here) are enough for ").nth(1);
     let usable = usable.and_then(|rest| rest.split_once(" connections; the unit has LimitNOFILE= for that"));
     let usable: u32 = usable.expect(&chosen).0.parse().unwrap();
-    assert!((50..600).contains(&usable), "{chosen}");
+    // A worker may keep 512 idle connections to its server beside them.
+    assert!((20..600).contains(&usable), "{chosen}");
     assert!(!said(&format!("maxconn = {usable}\n")).contains("open files"));
 }
 

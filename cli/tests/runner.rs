@@ -441,8 +441,41 @@ async fn nothing_is_run_as_root() {
     }
     let rig = Rig::as_who(&[&["/bin/true"]], &[]);
     let why = rig.run(&["/bin/true"], LIMIT).await;
-    // In a user namespace root is somebody else.
+    assert!(
+        !root_is_real() || why.as_ref().is_err_and(|why| why.contains("no command is run as root")),
+        "{why:?}"
+    );
+}
+
+/// In a user namespace root is somebody else.
+fn root_is_real() -> bool {
     let map = fs::read_to_string("/proc/self/uid_map").unwrap();
-    let is_real = map.split_whitespace().eq(["0", "0", "4294967295"]);
-    assert!(!is_real || why.as_ref().is_err_and(|why| why.contains("no command is run as root")), "{why:?}");
+    map.split_whitespace().eq(["0", "0", "4294967295"])
+}
+
+#[tokio::test]
+async fn who_can_not_become_its_user_runs_nothing_and_has_no_capability() {
+    if !is_root() || !root_is_real() {
+        return;
+    }
+    // As a drop-in of the unit may have it (SystemCallFilter=~@setuid).
+    let without =
+        ["setpriv", "--bounding-set", "-setuid,-setgid", "--inh-caps", "-setuid,-setgid", "/usr/bin/env"];
+    for (user, starter, expected) in [
+        ("nobody", &without[..], "who is to run commands, nobody: can't "),
+        // Nobody has that number.
+        ("4000000000", &["/usr/bin/env"][..], "so write its `group` as well"),
+    ] {
+        let rig = Rig::with(&[&["/bin/true"]], &["--user", user], starter);
+        let why = rig.run(&["/bin/true"], LIMIT).await.unwrap_err();
+        assert!(why.contains(expected), "{why}");
+        let starter = rig.process.id().to_string();
+        let worker = only_child(&starter).await;
+        for pid in [starter, worker] {
+            let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+            for set in ["CapInh", "CapPrm", "CapEff", "CapAmb"] {
+                assert!(status.contains(&format!("{set}:\t0000000000000000\n")), "{status}");
+            }
+        }
+    }
 }

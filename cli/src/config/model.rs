@@ -133,7 +133,8 @@ pub struct Global {
     pub user: Option<Owner>,
     /// Their group; `None`: that of `user`.
     pub group: Option<Owner>,
-    /// Who runs commands of the file, if root starts lbctl; `None`: `user`, and nobody where that is root.
+    /// Who runs commands of the file, if root or the packaged unit starts lbctl; `None`: `lbctl-commands` if it can read the file, else `user`, and nobody
+    /// where that is root.
     pub command_user: Option<Owner>,
     /// How the program's own log looks; the same is in every target of the data plane.
     pub log_event_format: EventFormat,

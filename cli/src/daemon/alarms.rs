@@ -6,7 +6,8 @@
 //! ```
 //!
 //! An alarm goes on when its cause has been there for a second, at once where the cause took its time itself, and off when the cause
-//! has been gone for three: what changes more quickly is one alarm, and nobody who forges hellos fills the journal.
+//! has been gone for three, or longer where it came back before: what changes more quickly is one alarm, and nobody who forges hellos or
+//! advertisements fills the journal.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -29,11 +30,17 @@ use causes::Cause;
 /// A cause that may pass by itself has to last so long: a move, a reload of one node after the other.
 const SETTLES: Duration = Duration::from_secs(1);
 
-/// An alarm stays on for so long without its cause.
+/// An alarm stays on for so long without its cause; twice as long as the last time if it comes back within [`MEMORY`].
 const STAYS: Duration = Duration::from_secs(3);
 
-/// Between two looks.
-const PERIOD: Duration = Duration::from_millis(500);
+/// And never longer. Of some causes one packet is enough, and anybody on the network can send one now and then.
+const STAYS_MOST: Duration = Duration::from_secs(60);
+
+/// How long it is known how long an alarm stayed.
+const MEMORY: Duration = Duration::from_secs(600);
+
+/// Between two looks. A node is silent after 2.75 s, and that is said within three.
+const PERIOD: Duration = Duration::from_millis(250);
 
 /// What an alarm is about.
 type Key = (AlarmName, Option<String>);
@@ -42,6 +49,8 @@ type Key = (AlarmName, Option<String>);
 #[derive(Debug, Default)]
 pub(super) struct Alarms {
     known: BTreeMap<Key, Known>,
+    /// When they went off, and how long they had stayed without their cause.
+    past: BTreeMap<Key, (Moment, Duration)>,
     looked: Option<Moment>,
 }
 
@@ -52,6 +61,8 @@ struct Known {
     why: String,
     /// It is on.
     since: Option<Timestamp>,
+    /// How long it will be without its cause.
+    stays: Duration,
 }
 
 /// An alarm goes on or off.
@@ -67,7 +78,13 @@ impl Alarms {
     fn go_on(&mut self, now: Moment, on: impl IntoIterator<Item = (Key, Timestamp)>) {
         for (key, since) in on {
             let why = "as before the upgrade".to_owned();
-            self.known.entry(key).or_insert(Known { first: now, last: now, why, since: Some(since) });
+            self.known.entry(key).or_insert(Known {
+                first: now,
+                last: now,
+                why,
+                since: Some(since),
+                stays: STAYS,
+            });
         }
     }
 
@@ -82,18 +99,21 @@ impl Alarms {
         let mut turns = Vec::new();
         for Cause { name, group, why, is_settled } in causes {
             let key = (name, group);
-            let begins = || Known { first: now, last: now, why: String::new(), since: None };
+            let begins = || Known { first: now, last: now, why: String::new(), since: None, stays: STAYS };
             let known = self.known.entry(key.clone()).or_insert_with(begins);
             (known.last, known.why) = (now, why);
             if known.since.is_none() && (is_settled || now.saturating_since(known.first) >= SETTLES) {
                 known.since = Some(wall);
+                let before = self.past.get(&key).filter(|(at, _)| now.saturating_since(*at) < MEMORY);
+                known.stays = before.map_or(STAYS, |(_, stayed)| (*stayed * 2).min(STAYS_MOST));
                 turns.push(Turn { key, is_on: true, why: known.why.clone() });
             }
         }
         self.known.retain(|key, known| {
-            let stays = if known.since.is_some() { STAYS } else { Duration::ZERO };
+            let stays = if known.since.is_some() { known.stays } else { Duration::ZERO };
             let is_there = known.last == now || now.saturating_since(known.last) < stays;
             if !is_there && known.since.is_some() {
+                self.past.insert(key.clone(), (now, known.stays));
                 turns.push(Turn { key: key.clone(), is_on: false, why: "its cause is gone".to_owned() });
             }
             is_there

@@ -78,7 +78,7 @@ enum Order {
     Announce,
     Reconfigure { groups: Vec<GroupConfig>, done: oneshot::Sender<()> },
     HandOver { ends: Ends, done: oneshot::Sender<Result<u32, String>> },
-    TakeBack { done: oneshot::Sender<()> },
+    TakeBack { done: oneshot::Sender<TakeBack> },
     Shutdown { reason: String, done: oneshot::Sender<()> },
 }
 
@@ -94,6 +94,17 @@ pub enum Report {
         /// In a clause.
         why: String,
     },
+}
+
+/// What has come of a speaker that another daemon had, which has ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum TakeBack {
+    /// It is this daemon's again.
+    Back,
+    /// It has died, or did not come back and was killed: its addresses are taken away, and another one starts as a Backup.
+    Lost,
+    /// The link has ended, and with it the speaker.
+    Gone,
 }
 
 /// The link to the speaker.
@@ -226,11 +237,11 @@ impl SpeakerHandle {
         ended.await.unwrap_or_else(|_| Err("there is no speaker".to_owned()))
     }
 
-    /// The other daemon has ended: is the speaker this one's again? If not, the link has ended.
-    pub(super) async fn take_back(&self) -> bool {
+    /// The other daemon has ended: is the speaker this one's again?
+    pub(super) async fn take_back(&self) -> TakeBack {
         let (done, back) = oneshot::channel();
         self.order(Order::TakeBack { done });
-        back.await.is_ok()
+        back.await.unwrap_or(TakeBack::Gone)
     }
 
     /// Resigns in the ordinary way and ends the speaker; returns when its process is gone. A speaker that takes longer
@@ -282,6 +293,17 @@ mod tests {
         config.groups.iter().map(|group| group.by_node[0].clone()).collect()
     }
 
+    /// No speaker can be started with these.
+    pub(super) fn settings() -> SpeakerSettings {
+        SpeakerSettings {
+            groups: groups(),
+            runtime_dir: PathBuf::new(),
+            program: PathBuf::new(),
+            launcher: Launcher::default(),
+            is_unconfined: true,
+        }
+    }
+
     /// What a speaker has.
     struct Other {
         ends: Ends,
@@ -296,16 +318,9 @@ mod tests {
 
     /// With the process that is taken for the speaker, and may be killed.
     fn link_to(pid: u32) -> (SpeakerHandle, mpsc::Receiver<Report>, Other) {
-        let settings = SpeakerSettings {
-            groups: groups(),
-            runtime_dir: PathBuf::new(),
-            program: PathBuf::new(),
-            launcher: Launcher::default(),
-            is_unconfined: true,
-        };
         let (expected, ends) = Expected::new().expect("a link");
         let (handle, reports) =
-            SpeakerLink::adopt(settings, expected, pid, BTreeMap::new()).expect("this process");
+            SpeakerLink::adopt(settings(), expected, pid, BTreeMap::new()).expect("this process");
         let page = Page::open(ends.page.try_clone().expect("a descriptor")).expect("the page");
         let alive = Alive::hold(Arc::new(page), Side::Speaker).expect("held");
         (handle, reports, Other { ends, _alive: alive })
@@ -422,13 +437,57 @@ mod tests {
         own.set_advertised(0, Some(last));
         let page = lent(&handle, &other).await;
         drop(other);
-        assert!(
-            timeout(PATIENCE, handle.take_back()).await.expect("an answer"),
-            "it is this daemon's matter"
-        );
+        let back = timeout(PATIENCE, handle.take_back()).await.expect("an answer");
+        assert_eq!(back, TakeBack::Lost, "it is this daemon's matter");
         assert!(!page.is_left(0) && !own.is_left(0), "no next one goes on, whoever has resigned since");
         let lost = timeout(PATIENCE, reports.recv()).await.expect("it is told");
         assert!(matches!(lost, Some(Report::Lost(_))), "{lost:?}");
+        process.wait().expect("it has ended");
+    }
+
+    #[tokio::test]
+    async fn a_speaker_that_comes_back_is_this_daemons_again_however_late_that_is_looked_at() {
+        let (mut process, pid) = dead();
+        let (handle, _reports, other) = link_to(pid);
+        for is_late in [false, true] {
+            let _page = lent(&handle, &other).await;
+            let asked = handle.clone();
+            let asked = tokio::spawn(async move { asked.take_back().await });
+            // It waits from now on.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            packets::send(&other.ends.socket, &Said::TakenBack, &[]).expect("sent");
+            if is_late {
+                // So does the task that keeps it: there is one thread.
+                std::thread::sleep(Duration::from_millis(1_500));
+            }
+            let back = timeout(PATIENCE, asked).await.expect("an answer").expect("no panic");
+            assert_eq!(back, TakeBack::Back);
+        }
+        handle.peer_reappeared();
+        timeout(PATIENCE, async { while !matches!(heard(&other).await, ToSpeaker::PeerReappeared) {} })
+            .await
+            .expect("it is told on");
+        process.wait().expect("it has ended");
+    }
+
+    #[tokio::test]
+    async fn a_speaker_that_dies_after_it_came_back_is_replaced() {
+        let (mut process, pid) = dead();
+        let (handle, mut reports, other) = link_to(pid);
+        let _page = lent(&handle, &other).await;
+        packets::send(&other.ends.socket, &Said::TakenBack, &[]).expect("sent");
+        // Its mutex says so while its socket is still open.
+        let Other { ends, _alive: alive } = other;
+        drop(alive);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        // On a slow machine that was not seen before this.
+        let back = timeout(PATIENCE, handle.take_back()).await.expect("an answer");
+        assert_ne!(back, TakeBack::Gone);
+        // Behind its last words, if its end was seen before them.
+        timeout(PATIENCE, async { while !matches!(reports.recv().await.expect("told"), Report::Lost(_)) {} })
+            .await
+            .expect("it is told");
+        drop(ends);
         process.wait().expect("it has ended");
     }
 }

@@ -40,13 +40,17 @@ use super::{
     neighbours::boot_id,
     orders,
     pid_file::PidFile,
-    speaker_link::{Report, SpeakerHandle},
+    speaker_link::{Report, SpeakerHandle, TakeBack},
     stop::{self, Patience},
     systemd, wake,
 };
 use crate::{control::UpgradeReport, process::Process, service};
 
-/// Why nothing has changed.
+/// What there is to say of [`TakeBack::Lost`], in the log and to who asked.
+const SPEAKER_LOST: &str = "speaker was lost while the new process had it: its addresses are taken away, the other node has \
+                            them, and a new speaker starts as a Backup";
+
+/// Why the next process is not in charge.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(in crate::daemon) enum Refused {
     /// The file is bad: what `lbctl check` prints.
@@ -79,6 +83,8 @@ pub(super) struct Upgrade {
     is_past_recall: bool,
     /// It has the speaker, and this process what it needs to have it again.
     lent: Option<(SpeakerHandle, mpsc::Receiver<Report>)>,
+    /// It was lost there.
+    has_lost_speaker: bool,
     /// What to stop is settled when this is over.
     pub(super) stops: Vec<stop::Request>,
 }
@@ -96,8 +102,8 @@ pub(super) enum Step {
     /// The speaker, if there is one, has another daemon.
     SpeakerGiven(Result<Option<u32>, String>),
     Taken(Box<Result<Next, Refused>>),
-    /// The next process is not in charge, because of that, and has ended; whether the speaker is back.
-    Back(bool, Refused),
+    /// The next process is not in charge, because of that, and has ended; what has come of the speaker.
+    Back(TakeBack, Refused),
 }
 
 impl Daemon {
@@ -113,6 +119,7 @@ impl Daemon {
                     session: None,
                     is_past_recall: false,
                     lent: None,
+                    has_lost_speaker: false,
                     stops: Vec::new(),
                 });
                 let proxy = Arc::clone(&self.proxy);
@@ -236,9 +243,15 @@ impl Daemon {
                     self.upgrade_step(async move { Step::Back(speaker.take_back().await, refused) });
                 }
             },
-            Step::Back(is_back, refused) => {
-                if let Some((speaker, reports)) = upgrade.lent.take().filter(|_| is_back) {
-                    tracing::info!("the speaker is this process's again");
+            Step::Back(back, refused) => {
+                let lent = upgrade.lent.take().filter(|_| back != TakeBack::Gone);
+                if let Some((speaker, reports)) = lent {
+                    upgrade.has_lost_speaker = back == TakeBack::Lost;
+                    if upgrade.has_lost_speaker {
+                        tracing::warn!("the {SPEAKER_LOST}");
+                    } else {
+                        tracing::info!("the speaker is this process's again");
+                    }
                     (self.speaker, self.from_speaker) = (Some(speaker), Some(reports));
                     for group in &mut self.groups {
                         group.told = None;
@@ -290,12 +303,17 @@ impl Daemon {
             tracing::error!("{error}");
         }
         let has_all = self.speaker.is_some() || self.groups.is_empty();
+        let outcome = if upgrade.has_lost_speaker {
+            Some(format!("The {SPEAKER_LOST}"))
+        } else {
+            has_all.then(|| "Nothing was changed".to_owned())
+        };
         if let Err(error) = self.go_on(now, upgrade.hello, upgrade.session) {
             tracing::error!(%error, "can't start the speaker");
         }
-        let _ = upgrade.request.reply.send(Err(match refused {
-            Refused::Now(why) if has_all => Refused::Now(format!("{why}. Nothing was changed")),
-            Refused::Now(_) | Refused::File(_) => refused,
+        let _ = upgrade.request.reply.send(Err(match (refused, outcome) {
+            (Refused::Now(why), Some(outcome)) => Refused::Now(format!("{why}. {outcome}")),
+            (refused, _) => refused,
         }));
         for stop in upgrade.stops {
             self.begin_stop(now, stop);

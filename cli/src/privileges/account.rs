@@ -147,6 +147,11 @@ impl Account {
         Ok(set_thread_res_uid(user, user, user)?)
     }
 
+    /// The numbers of its groups, as it has them once a process has become it.
+    pub(super) fn groups(&self) -> impl Iterator<Item = u32> {
+        [self.group].into_iter().chain(self.groups.iter().copied()).map(Gid::as_raw)
+    }
+
     pub(super) fn is_root(&self) -> bool {
         self.user.is_root()
     }

@@ -50,7 +50,7 @@ fn a_removal_that_the_full_queue_dropped_is_found_and_mended() {
         assert!(is_gone, "the speaker stands still");
         assert!(dropped(&lb1) > 0, "the queue was full");
         wait_for("it is back", || (record.count(&ADDED_1) == 1).then_some(()));
-        wait_for("it was counted", || (lb1.counter("addresses_stolen") == 1).then_some(()));
+        wait_for("it was counted", || (lb1.counter("addresses_stolen") >= 1).then_some(()));
         record.wait_for(&announced);
         assert_eq!(lb1.speaker(), speaker, "the same one");
         assert_eq!(record.count(&RESIGNED_1), 0);

@@ -12,6 +12,7 @@ use super::*;
 use crate::{
     config::{Bind, Frontend, MapFile, MapKind, Mode, Place},
     rules::{Action, Condition, Rule},
+    worker::turns,
 };
 
 /// No frontend, no backend.
@@ -88,6 +89,19 @@ async fn rounds_end_while_all_workers_answer_and_no_more_once_one_hangs() {
     assert!(tokio::time::timeout(Duration::from_millis(1_500), round(&proxy)).await.is_err());
     drop(release);
     tokio::time::timeout(limit, round(&proxy)).await.unwrap();
+}
+
+/// What the look at idle connections to servers relies on.
+#[tokio::test]
+async fn turns_of_a_workers_loop_are_counted() {
+    let proxy = Proxy::start(config(1)).unwrap();
+    let so_far = async || proxy.workers()[0].run(|_| turns::so_far()).await.unwrap();
+    // Each question wakes the worker, which has then asked the kernel what woke it.
+    let first = so_far().await;
+    let then = so_far().await;
+    assert!(first > 0 && then > first, "{first}, {then}");
+    let is_known = proxy.workers()[0].run(|_| turns::was_asked_since(turns::so_far())).await;
+    assert_eq!(is_known, Some(false), "not since this turn");
 }
 
 #[tokio::test]

@@ -166,14 +166,14 @@ impl Link {
     }
 
     /// Nothing has come since its last response, which was read in this [turn](turns)? What an answer read from here would
-    /// belong to somebody else's request, so where the runtime has asked the kernel nothing since, the socket is asked. One
+    /// belong to somebody else's request, so where the runtime has asked the kernel nothing since, or not just now, the socket is asked. One
     /// system call then, or of TLS, below whose bytes there may be more.
     fn is_quiet(&self, turn: u64) -> bool {
         if let Some(lane) = self.stream.lane() {
             return lane.claim();
         }
-        let is_known = turn != turns::so_far() && self.stream.plain().is_some();
-        !is_seen_readable(&self.stream) && (is_known || self.stream.is_quiet())
+        let is_known = || self.stream.plain().is_some() && turns::was_asked_since(turn);
+        !is_seen_readable(&self.stream) && (is_known() || self.stream.is_quiet())
     }
 }
 

@@ -5,15 +5,26 @@ use std::{
     future::Future as _,
     pin::pin,
     task::{Context, Poll},
+    time::{Duration, Instant},
 };
 
 thread_local! {
     static TURNS: Cell<u64> = const { Cell::new(0) };
+    static LAST: Cell<Option<Instant>> = const { Cell::new(None) };
 }
+
+/// For so long what the kernel has said is taken for how things are: about as long as what is sent is under way.
+const RECENT: Duration = Duration::from_millis(1);
 
 /// The kernel was asked. A thread whose runtime never says so counts no turns.
 pub(crate) fn count() {
     TURNS.set(TURNS.get().wrapping_add(1));
+    LAST.set(Some(Instant::now()));
+}
+
+/// Was the kernel asked after this turn, and just now?
+pub(crate) fn was_asked_since(turn: u64) -> bool {
+    turn != so_far() && LAST.get().is_some_and(|last| last.elapsed() < RECENT)
 }
 
 /// How many there were on this thread.

@@ -147,7 +147,7 @@ async fn what_is_no_agreement_is_no_tunnel() {
         (no_key, "502"),
         (other_key, "502"),
     ] {
-        let (server, _told) = client::scripted(answer).await;
+        let (server, mut told) = client::scripted(answer).await;
         let proxy = start(config(&[server.address]));
         let address = rig::address(&proxy);
         peer::apart(move || {
@@ -162,7 +162,14 @@ async fn what_is_no_agreement_is_no_tunnel() {
             assert_eq!(client.so_far(), (vec![], true), "{answer}");
         })
         .await;
-        assert_eq!(proxy.status().frontends[0].requests_total, 1, "{answer}");
+        let status = proxy.status();
+        assert_eq!(status.frontends[0].requests_total, 1, "{answer}");
+        // Anybody may ask any page for a WebSocket: that it is none is not the server's fault.
+        let errors = status.backends[0].servers[0].traffic.response_errors;
+        assert_eq!(errors, u64::from(answer.starts_with("HTTP/1.1 101")), "{answer}");
+        drop(proxy);
+        let received = tokio::time::timeout(rig::LONG, told.recv()).await.unwrap().unwrap();
+        assert!(received.ends_with(b"\r\nUpgrade: websocket\r\n\r\n"), "{answer}: {received:?}");
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use lb_vrrp::{Level, Moment, PeerKind, State};
 
 use crate::{
-    control::AlarmName,
+    control::{AlarmName, Ready},
     daemon::{
         draining::unready,
         group::Group,
@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// A node that says hello and that it holds the addresses is unheard for so long, and three intervals. What the speaker says is up to a
-/// second old, and a look comes each half second: so an alarm is on within 3 s.
+/// second old, and a look comes four times in one: so an alarm is on within 3 s.
 const UNHEARD: Duration = Duration::from_millis(1_500);
 
 /// By so much its hello outlives its advertisements: that is an interval of the hello, and less than [`UNHEARD`].
@@ -23,6 +23,9 @@ const OUTLIVED: Duration = Duration::from_secs(1);
 
 /// A node that starts knows nobody yet.
 const BEGINNING: Duration = Duration::from_secs(5);
+
+/// Of a pair that starts, as after a power cut, nobody could take over at first: checks and what has to last have their time.
+const START_OF_PAIR: Duration = Duration::from_secs(20);
 
 /// Something is wrong.
 #[derive(Debug, Eq, PartialEq)]
@@ -144,7 +147,18 @@ impl Scene<'_> {
             return None;
         }
         let name = &group.config.name;
+        let is_starting = |ready: &Ready| matches!(ready, Ready::Starting { .. });
+        let is_start_of_pair = self.is_new && self.now.saturating_since(self.started) < START_OF_PAIR;
         if group.state() == State::Active {
+            let lives = || self.peers().iter().filter(|peer| !peer.silent);
+            // One that has more to say than a hello holds says nothing of this group.
+            let says_no_more = |peer: &hello::Peer| {
+                peer.group(name).is_none() && peer.last.as_ref().is_some_and(|(_, hello)| hello.shortened)
+            };
+            let starts = |peer: &hello::Peer| peer.group(name).is_some_and(|said| is_starting(&said.ready));
+            if lives().any(says_no_more) || (is_start_of_pair && lives().any(starts)) {
+                return None;
+            }
             // Silence takes its time.
             let is_settled = self.peers().iter().all(|peer| peer.silent);
             return no_heir(name).map(|why| (why, is_settled));
@@ -159,6 +173,9 @@ impl Scene<'_> {
             return None;
         }
         let own = group.local(self.now, self.started);
+        if is_start_of_pair && is_starting(&own.ready) {
+            return None;
+        }
         let why = unready(&own.ready, own.priority, holder)?;
         Some((format!("{} {why}", self.nodes.own), false))
     }

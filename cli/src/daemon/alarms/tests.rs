@@ -49,6 +49,21 @@ fn cause_that_comes_and_goes_is_one_alarm() {
     assert_eq!(turns(looks), [(0, true)]);
 }
 
+/// Who sends one packet every seven seconds is told of less and less.
+#[test]
+fn alarm_that_comes_back_stays_longer_each_time() {
+    let looks =
+        (0..8_000).map(|n: u64| (n * 250, if n.is_multiple_of(28) { cause(true) } else { Vec::new() }));
+    // 3 s, 6 s, and from then on it never ends, where it would be two events every seven seconds.
+    assert_eq!(turns(looks), [(0, true), (3_000, false), (7_000, true), (13_000, false), (14_000, true)]);
+    for (every, longest) in [(61, 60_000), (700, 3_000)] {
+        let causes = |n: u64| if n.is_multiple_of(every * 4) { cause(true) } else { Vec::new() };
+        let turns = turns((0..40_000).map(|n| (n * 250, causes(n))));
+        let stayed = turns.chunks_exact(2).map(|turns| turns[1].0 - turns[0].0);
+        assert_eq!(stayed.max(), Some(longest), "each {every} s: a minute at most, and forgotten after ten");
+    }
+}
+
 #[test]
 fn alarm_that_is_on_has_its_reason_of_now_and_its_beginning() {
     let mut alarms = Alarms::default();
@@ -83,7 +98,7 @@ fn who_rests_is_not_woken() {
     let mut alarms = Alarms::default();
     assert_eq!(alarms.poll_timeout(), None);
     alarms.handle(at(0), wall(), Vec::new());
-    assert_eq!(alarms.poll_timeout(), Some(at(500)));
+    assert_eq!(alarms.poll_timeout(), Some(at(250)));
     alarms.rest();
     assert_eq!(alarms.poll_timeout(), None);
 }

@@ -11,7 +11,7 @@ use tokio::{
 };
 
 use super::{
-    Loss, Order, Report, SpeakerSettings, Told,
+    Loss, Order, Report, SpeakerSettings, TakeBack, Told,
     child::{Child, News},
     fits,
     guard::Guard,
@@ -384,7 +384,7 @@ impl Keeper {
             }
             // It was not given away.
             Some(Order::TakeBack { done }) => {
-                let _ = done.send(());
+                let _ = done.send(TakeBack::Back);
                 return;
             }
             Some(Order::Shutdown { reason, done }) => {

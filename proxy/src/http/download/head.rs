@@ -85,10 +85,10 @@ impl<S: Stream> Download<'_, S> {
         let is_final = response.status >= 200;
         let is_switch = response.status == 101;
         if let Some(accept) = &self.accept {
-            // RFC 6455 §4.1, for a client that can't see it; and 2xx would be a tunnel to it (RFC 8441 §5).
+            // RFC 6455 §4.1, for a client that can't see it. That 2xx is no tunnel to the client is not its server's fault.
             let is_answer = |field: Field<'_>| field.name.eq_ignore_ascii_case(websocket::ACCEPT);
             let said = head.fields().find(|field| is_answer(*field)).map(|field| field.value);
-            if (is_switch && said != Some(accept)) || matches!(response.status, 200..=299) {
+            if is_switch && said != Some(accept) {
                 return Err(Malformed::SwitchingProtocols.into());
             }
         }

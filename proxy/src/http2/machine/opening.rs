@@ -44,8 +44,11 @@ impl Machine {
         if !self.takes_streams() || self.is_doubtful() {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
-        if self.streams.len() >= self.settings.streams.min(ALL_STREAMS) && !self.reset_detached() {
-            return Err(io::ErrorKind::BrokenPipe.into());
+        // More than one is too many where the server allows fewer than before.
+        while self.streams.len() >= self.settings.streams.min(ALL_STREAMS) {
+            if !self.reset_detached() {
+                return Err(io::ErrorKind::BrokenPipe.into());
+            }
         }
         self.last += if self.last == 0 { 1 } else { 2 };
         let content = self.queues.pop().unwrap_or_default();

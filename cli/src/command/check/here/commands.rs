@@ -34,6 +34,13 @@ pub(super) fn check(config: &Config, file: &Path) -> Vec<String> {
         };
         Some(format!("[{name}] can't run {}: {why}", program.display()))
     });
-    let unread = privileges::as_who_runs_commands(&config.global, || runner::unreadable(file)).flatten();
-    unread.into_iter().chain(runner::distrust(file)).chain(missing).collect()
+    // Whose they are then depends on who starts lbctl, which is another one here than in the packaged unit.
+    let hindrance = privileges::hindrance_of_commands(&config.global, file).map(|why| {
+        format!(
+            "commands are run by the daemon's user, who reads keys, and not at all where that is root: {why}"
+        )
+    });
+    let unread =
+        || privileges::as_who_runs_commands(&config.global, file, || runner::unreadable(file)).flatten();
+    hindrance.or_else(unread).into_iter().chain(runner::distrust(file)).chain(missing).collect()
 }

@@ -41,6 +41,21 @@ fn pair_that_is_well_has_no_alarm() {
     assert_eq!(named(&mut world, 10_000, Some("not asked")), []);
 }
 
+/// As after a power cut: the other one's checks and what has to last have their time, and then it is one.
+#[test]
+fn pair_that_starts_together_has_no_alarm_for_what_a_start_takes() {
+    let starting =
+        || Ready::Starting { reason: "what is good counts once it has lasted for 1.5 s".to_owned() };
+    let mut world = World::new();
+    let hash = world.config.hash.clone();
+    world.is(State::Active, at(1_000), None);
+    let why = Some("lb2 has just started");
+    world.hears(at(9_500), State::Backup, starting(), &hash);
+    assert_eq!(named(&mut world, 10_000, why), []);
+    world.hears(at(20_000), State::Backup, starting(), &hash);
+    assert_eq!(named(&mut world, 20_500, why), [("no_standby", "lb2 has just started".to_owned())]);
+}
+
 #[test]
 fn files_differ_while_a_node_is_heard_that_has_another_one() {
     let mut world = World::new();

@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{
     super::{
-        Order,
+        Order, TakeBack,
         child::{Child, News},
         loss::Lost,
     },
@@ -41,6 +41,8 @@ impl Keeper {
         let mut lost = None;
         while self.ending.is_none() && lost.is_none() {
             tokio::select! {
+                // What has come goes before the limit, whatever kept this task from looking at it.
+                biased;
                 news = async { if has_ended { pending().await } else { child.news().await } } => match news {
                     News::Said(FromSpeaker::TakenBack) => is_back = true,
                     News::Said(_) => {}
@@ -55,22 +57,26 @@ impl Keeper {
                     order => self.take(order, None),
                 },
                 () = &mut limit => {
-                    lost = Some(Lost::Killed("did not come back from the daemon that has ended".to_owned()));
+                    is_back = child.last_words().iter().any(|word| matches!(word, FromSpeaker::TakenBack));
+                    if !is_back {
+                        let why = "did not come back from the daemon that has ended";
+                        lost = Some(Lost::Killed(why.to_owned()));
+                    }
                 }
             }
-            if is_back && let Some(done) = wanted.take() {
-                let _ = done.send(());
-                return Lent::Back;
-            }
+            // Also if it had come back by then: its end can't be waited for once more.
             if has_ended && wanted.is_some() {
                 lost = Some(Lost::Ended("died while another daemon had it"));
+            } else if is_back && let Some(done) = wanted.take() {
+                let _ = done.send(TakeBack::Back);
+                return Lent::Back;
             }
         }
         let Some(lost) = lost else { return Lent::Given };
         child.kill();
         self.withdraw_all().await;
         if let Some(done) = wanted {
-            let _ = done.send(());
+            let _ = done.send(TakeBack::Lost);
         }
         Lent::Lost(lost)
     }
@@ -79,8 +85,44 @@ impl Keeper {
     /// with them, whatever the pages say, and by then they are gone.
     async fn withdraw_all(&self) {
         self.page.leave_open();
+        // The guard does so as well, where there is one, and takes the addresses away.
+        for index in 0..self.settings.groups.len() {
+            if let Some(last) = self.page.open_advertisement(index) {
+                self.page.withdraw(index, last);
+            }
+        }
         if let Some(guard) = &self.guard {
             guard.withdraw_all().await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, sync::Arc};
+
+    use lb_vrrp::Moment;
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::{
+        daemon::speaker_link::tests::settings,
+        keeper::{Alive, Page, Side},
+    };
+
+    #[tokio::test]
+    async fn nobody_goes_on_where_a_lent_speaker_was_lost_also_without_a_guard() {
+        let page = Arc::new(Page::create().expect("a page"));
+        let alive = Alive::hold(Arc::clone(&page), Side::Daemon).expect("held");
+        let (_handle, orders) = mpsc::unbounded_channel();
+        let (reports, _receiver) = mpsc::channel(1);
+        let mut keeper = Keeper::new(settings(), Arc::clone(&page), alive, orders, reports, BTreeMap::new());
+        keeper.guard = None;
+        // Long from now: by the clock it would be nobody's yet.
+        page.set_advertised(0, Some(Moment::now() + Duration::from_secs(3600)));
+        page.hand_on();
+        assert!(page.is_left(0));
+        keeper.withdraw_all().await;
+        assert!(!page.is_left(0));
     }
 }
