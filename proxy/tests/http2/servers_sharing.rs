@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use lb_proxy::Proxy;
 use tokio::{
     net::TcpStream,
     sync::{Notify, mpsc::unbounded_channel, watch},
@@ -24,6 +25,13 @@ use super::{
 async fn get(client: &mut TcpStream, path: &str, fields: &str) -> String {
     ask(client, &format!("GET {path} HTTP/1.1\r\nHost: a\r\n{fields}\r\n")).await;
     response(client).await
+}
+
+/// A proxy whose requests are sent again only where that needs no retry.
+fn without_retries(server: &rig::Scripted) -> Proxy {
+    let mut config = server::config(&[server]);
+    config.backends[0].retries = 0;
+    client::start(config)
 }
 
 /// Answers each request with the number of its connection, from 1.
@@ -45,9 +53,7 @@ async fn request_that_crosses_the_end_of_its_connection_is_sent_on_another() {
         }
     })
     .await;
-    let mut config = server::config(&[&server]);
-    config.backends[0].retries = 0;
-    let proxy = client::start(config);
+    let proxy = without_retries(&server);
     let mut client = rig::connect(&proxy).await;
     for number in ["1", "2", "3"] {
         assert!(get(&mut client, "/", "").await.ends_with(&format!("\r\n{number}\r\n0\r\n\r\n")));
@@ -77,9 +83,7 @@ async fn connection_that_was_made_for_one_request_is_shared_once_that_is_answere
         }
     })
     .await;
-    let mut config = server::config(&[&server]);
-    config.backends[0].retries = 0;
-    let proxy = client::start(config);
+    let proxy = without_retries(&server);
     let (mut one, mut two) = (rig::connect(&proxy).await, rig::connect(&proxy).await);
     assert!(get(&mut one, "/", "").await.ends_with("\r\n1\r\n0\r\n\r\n"));
     assert!(get(&mut one, "/", "").await.ends_with("\r\n2\r\n0\r\n\r\n"));
