@@ -1,9 +1,9 @@
 //! Tells servers in fields of a request who has sent it and what was asked for: `Forwarded` (RFC 7239) and its older brothers.
 
-use super::message::{Message, TooLarge};
+use super::message::{Mark, Message, TooLarge};
 use crate::{
     Endpoint,
-    config::{BackendForwarded, Forwarded, ForwardedHeader, ForwardedNode, ForwardedParameters},
+    config::{BackendForwarded, Forwarded, ForwardedHeader, ForwardedNode},
     http::headers::{Sink, put_address, put_number},
     sample::Facts,
 };
@@ -12,14 +12,27 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Begun<'p> {
     policy: &'p Forwarded,
-    /// An element of `Forwarded` up to its client.
-    element: Vec<u8>,
+    scheme: &'static str,
+    /// What the client asked for, if that is told.
+    host: Option<Vec<u8>>,
+    local: Endpoint,
     /// Of which of [`ForwardedHeader::ALL`] a line was added.
     added: [bool; ForwardedHeader::ALL.len()],
 }
 
-/// Behind the rules: what the backend has to say, or else what has `begun` for the frontend. `host` is what the client asked for, whatever
-/// rules have made of it.
+/// A request before its rules.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Seen<'h> {
+    /// What the client asked for, where a backend may have to know: nothing, perhaps, in HTTP/1.0.
+    pub(super) host: Option<&'h [u8]>,
+    /// What is written from here on is what rules say.
+    pub(super) mark: Mark,
+}
+
+/// Those of which there is one. Where a rule has said it, that is what a server is told, and nothing else beside it.
+const SINGLE: [ForwardedHeader; 3] = [ForwardedHeader::Proto, ForwardedHeader::Host, ForwardedHeader::Port];
+
+/// Behind the rules: what the backend has to say, or else what has `begun` for the frontend.
 ///
 /// # Errors
 /// No room for it.
@@ -27,64 +40,75 @@ pub(super) fn tell(
     of_backend: &BackendForwarded,
     begun: Option<Begun<'_>>,
     facts: &Facts<'_>,
-    host: Option<&[u8]>,
+    seen: Seen<'_>,
     message: &mut Message<'_>,
     work: &mut Vec<u8>,
 ) -> Result<(), TooLarge> {
     if *of_backend == BackendForwarded::AsFrontend {
-        return begun.map_or(Ok(()), |begun| begun.end(facts.client, message, work));
+        return begun.map_or(Ok(()), |begun| begun.end(facts.client, seen.mark, message, work));
     }
     let added = begun.map_or([false; ForwardedHeader::ALL.len()], |begun| begun.added);
     for (header, _) in ForwardedHeader::ALL.iter().zip(added).filter(|(_, is_added)| *is_added) {
-        message.remove(header.name().as_bytes());
+        message.remove_older(header.name().as_bytes(), seen.mark);
     }
     let Some(policy) = of_backend.own() else { return Ok(()) };
-    begin(policy, facts, host, message, work)?.end(facts.client, message, work)
+    let host = seen.host.map(<[u8]>::to_vec);
+    begin_with(policy, facts, host, seen.mark, message, work)?.end(facts.client, seen.mark, message, work)
 }
 
-/// Before the rules: what nobody may believe is taken away, and what there is once is there for them to see. `host` is what the client
-/// asked for, if it is no longer there.
+/// Before the rules: what nobody may believe is taken away, and what there is once is there for them to see.
 ///
 /// # Errors
 /// No room for it.
 pub(super) fn begin<'p>(
     policy: &'p Forwarded,
     facts: &Facts<'_>,
-    host: Option<&[u8]>,
+    message: &mut Message<'_>,
+    work: &mut Vec<u8>,
+) -> Result<Begun<'p>, TooLarge> {
+    let host = message.host().filter(|_| policy.tells_host()).map(<[u8]>::to_vec);
+    let mark = message.mark();
+    begin_with(policy, facts, host, mark, message, work)
+}
+
+fn begin_with<'p>(
+    policy: &'p Forwarded,
+    facts: &Facts<'_>,
+    host: Option<Vec<u8>>,
+    mark: Mark,
     message: &mut Message<'_>,
     work: &mut Vec<u8>,
 ) -> Result<Begun<'p>, TooLarge> {
     let is_trusted = policy.trusts(facts.peer.ip());
-    let (mut element, mut added) = (Vec::new(), [false; ForwardedHeader::ALL.len()]);
+    let mut begun = Begun {
+        policy,
+        scheme: facts.scheme().name(),
+        host,
+        local: facts.local,
+        added: [false; ForwardedHeader::ALL.len()],
+    };
     for &header in &policy.headers {
         let name = header.name().as_bytes();
         if !is_trusted {
-            message.remove(name);
+            message.remove_older(name, mark);
         }
-        let is_said = message.first(name).is_some();
         work.clear();
-        match header {
-            ForwardedHeader::Forwarded => {
-                put_element(&policy.parameters, facts, host.or(message.host()), &mut element);
-                continue;
+        let is_known = match header {
+            ForwardedHeader::Forwarded | ForwardedHeader::For => false,
+            ForwardedHeader::Proto => {
+                work.put(begun.scheme.as_bytes());
+                true
             }
-            ForwardedHeader::For => continue,
-            // Of these there is one: whoever was asked first has said it.
-            ForwardedHeader::Proto | ForwardedHeader::Host | ForwardedHeader::Port if is_said => continue,
-            ForwardedHeader::Proto => work.put(facts.scheme().name().as_bytes()),
-            ForwardedHeader::Host => match host.or(message.host()) {
-                Some(host) => work.put(host),
-                None => continue,
-            },
-            ForwardedHeader::Port => match facts.local.port() {
-                Some(port) => put_number(port.into(), work),
-                None => continue,
-            },
+            ForwardedHeader::Host => begun.host.as_ref().map(|host| work.put(host)).is_some(),
+            ForwardedHeader::Port => facts.local.port().map(|port| put_number(port.into(), work)).is_some(),
+        };
+        // Whoever was asked first has said it.
+        if is_known && message.first(name).is_none() {
+            message.add(name, work)?;
+            begun.added[header as usize] = true;
         }
-        message.add(name, work)?;
-        added[header as usize] = true;
     }
-    Ok(Begun { policy, element, added })
+    Ok(begun)
 }
 
 impl Begun<'_> {
@@ -92,55 +116,50 @@ impl Begun<'_> {
     ///
     /// # Errors
     /// No room for it.
-    pub(super) fn end(
-        mut self,
+    fn end(
+        self,
         client: Endpoint,
+        mark: Mark,
         message: &mut Message<'_>,
         work: &mut Vec<u8>,
     ) -> Result<(), TooLarge> {
         for header in &self.policy.headers {
             let name = header.name().as_bytes();
+            work.clear();
             match (header, client.ip()) {
                 (ForwardedHeader::Forwarded, _) => {
-                    let parameters = &self.policy.parameters;
-                    put_end(
-                        "for",
-                        parameters.client.as_ref(),
-                        parameters.client_port,
-                        client,
-                        &mut self.element,
-                    );
-                    message.add(name, &self.element)?;
+                    self.put_element(client, mark, message, work);
+                    message.add(name, work)?;
                 }
                 (ForwardedHeader::For, Some(ip)) => {
-                    work.clear();
                     put_address(ip, work);
                     message.add(name, work)?;
                 }
-                (
-                    ForwardedHeader::For
-                    | ForwardedHeader::Proto
-                    | ForwardedHeader::Host
-                    | ForwardedHeader::Port,
-                    _,
-                ) => {}
+                (single, _) if SINGLE.contains(single) && message.first_since(name, mark).is_some() => {
+                    message.remove_older(name, mark);
+                }
+                _ => {}
             }
         }
         Ok(())
     }
-}
 
-/// A forwarded-element (RFC 7239 §4) without its client.
-fn put_element(parameters: &ForwardedParameters, facts: &Facts<'_>, host: Option<&[u8]>, out: &mut Vec<u8>) {
-    if parameters.proto {
-        put_name("proto", out);
-        out.put(facts.scheme().name().as_bytes());
+    /// A forwarded-element (RFC 7239 §4). What a rule has said in a field of its own is said here as well.
+    fn put_element(&self, client: Endpoint, mark: Mark, message: &Message<'_>, out: &mut Vec<u8>) {
+        let parameters = &self.policy.parameters;
+        let by_rule = |header: ForwardedHeader| message.first_since(header.name().as_bytes(), mark);
+        if parameters.proto {
+            put_name("proto", out);
+            put_value(by_rule(ForwardedHeader::Proto).unwrap_or(self.scheme.as_bytes()), out);
+        }
+        let host = by_rule(ForwardedHeader::Host).or(self.host.as_deref());
+        if let Some(host) = host.filter(|_| parameters.host) {
+            put_name("host", out);
+            put_value(host, out);
+        }
+        put_end("by", parameters.by.as_ref(), parameters.by_port, self.local, out);
+        put_end("for", parameters.client.as_ref(), parameters.client_port, client, out);
     }
-    if let Some(host) = host.filter(|_| parameters.host) {
-        put_name("host", out);
-        put_value(host, out);
-    }
-    put_end("by", parameters.by.as_ref(), parameters.by_port, facts.local, out);
 }
 
 fn put_name(name: &str, out: &mut Vec<u8>) {

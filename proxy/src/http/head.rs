@@ -126,7 +126,12 @@ impl Line {
 
     /// Did it come with the head, rather than from an edit?
     pub(crate) fn is_received(&self) -> bool {
-        usize::from(self.name.start) < MAX_HEAD
+        self.edited_at().is_none()
+    }
+
+    /// Where it begins among the edits, if it came from one: what is later is further behind.
+    pub(crate) fn edited_at(&self) -> Option<usize> {
+        usize::from(self.name.start).checked_sub(MAX_HEAD)
     }
 
     pub(crate) fn field<'b>(&self, text: impl Fn(Span) -> &'b [u8]) -> Field<'b> {

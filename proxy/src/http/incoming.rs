@@ -9,7 +9,7 @@ use super::{
     body::Framing,
     compression,
     cookie::{self, CookiePolicy, Persisted},
-    forwarded,
+    forwarded::{self, Seen},
     head::{
         Fields, Malformed, Progress,
         request::{Head, Hop, Method, Request},
@@ -233,8 +233,8 @@ pub(super) fn parse<'c, S: Stream>(
         }
     }
     let policy = frontend.forwarded.as_ref();
-    let forwarded =
-        policy.map(|policy| forwarded::begin(policy, &facts, None, &mut message, work)).transpose()?;
+    let forwarded = policy.map(|policy| forwarded::begin(policy, &facts, &mut message, work)).transpose()?;
+    let mark = message.mark();
     // Which backend it is is up to the rules, and so is what becomes of Host.
     let host = message.host().filter(|_| worker.node().keeps_host).map(<[u8]>::to_vec);
     let before = rules.ask_who(connection.frontend_id()).then(|| session.clone());
@@ -307,7 +307,8 @@ pub(super) fn parse<'c, S: Stream>(
             }
             let of_backend = backend.map(|id| &worker.node().backend(id).forwarded);
             let of_backend = of_backend.unwrap_or(&BackendForwarded::AsFrontend);
-            forwarded::tell(of_backend, forwarded, &facts, host.as_deref(), &mut message, work)?;
+            let seen = Seen { host: host.as_deref(), mark };
+            forwarded::tell(of_backend, forwarded, &facts, seen, &mut message, work)?;
             message.encode_request(&asked, &hop(backend, client), &mut out);
             Then::Forward(backend)
         }

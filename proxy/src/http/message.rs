@@ -44,6 +44,16 @@ pub struct Message<'m> {
     start: Start,
 }
 
+/// See [`Message::mark`].
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Mark(usize);
+
+impl Mark {
+    fn is_before(self, line: &Line) -> bool {
+        line.edited_at().is_some_and(|at| at >= self.0)
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 enum Start {
     /// The target is in origin form, or `*`.
@@ -220,12 +230,36 @@ impl<'m> Message<'m> {
     /// Removes all lines called `name`, of a request also those that a client has called nearly so: `X_User` is `X-User` to
     /// whatever makes variables of names (CGI, WSGI, PHP; RFC 3875 §4.1.18).
     pub fn remove(&mut self, name: &[u8]) {
+        self.remove_unless(name, |_| false);
+    }
+
+    /// The same but for those that were written since `mark`.
+    pub(super) fn remove_older(&mut self, name: &[u8], mark: Mark) {
+        self.remove_unless(name, |line| mark.is_before(line));
+    }
+
+    fn remove_unless(&mut self, name: &[u8], stays: impl Fn(&Line) -> bool) {
         let is_request = self.is_request();
         let (received, scratch) = (self.received, &*self.scratch);
         self.fields.retain(|line| {
             let is_look_alike = is_request && line.is_received();
-            !is_called(line.field(|span| span.of_two(received, scratch)).name, name, is_look_alike)
+            stays(line)
+                || !is_called(line.field(|span| span.of_two(received, scratch)).name, name, is_look_alike)
         });
+    }
+
+    /// This moment, among those at which lines are written.
+    pub(super) fn mark(&self) -> Mark {
+        Mark(self.scratch.len())
+    }
+
+    /// The value of the first line called `name` that was written since `mark`.
+    pub(super) fn first_since(&self, name: &[u8], mark: Mark) -> Option<&[u8]> {
+        let mut lines = self.fields.lines().iter().filter(|line| mark.is_before(line));
+        lines.find_map(|line| {
+            let field = line.field(|span| self.text(span));
+            field.name.eq_ignore_ascii_case(name).then_some(field.value)
+        })
     }
 
     /// Removes all lines for which `unwanted` holds.

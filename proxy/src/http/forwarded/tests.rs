@@ -2,7 +2,7 @@ use std::net::SocketAddr;
 
 use super::*;
 use crate::{
-    config::{ForwardedName, ForwardedNode as Node},
+    config::{ForwardedName, ForwardedNode as Node, ForwardedParameters},
     http::head::{
         Fields, Progress,
         request::{Head, Hop},
@@ -19,6 +19,9 @@ struct Rig {
     /// As `set_source` has found it.
     client: Option<Endpoint>,
     of_backend: BackendForwarded,
+    /// Has the frontend something to say?
+    has_own: bool,
+    rules: fn(&mut Message<'_>),
 }
 
 fn end(address: &str) -> Endpoint {
@@ -33,7 +36,8 @@ impl Rig {
             parameters: ForwardedParameters::default(),
         };
         let (peer, local) = (end("198.51.100.7:4711"), end("203.0.113.1:8443"));
-        Self { policy, peer, local, client: None, of_backend: BackendForwarded::AsFrontend }
+        let of_backend = BackendForwarded::AsFrontend;
+        Self { policy, peer, local, client: None, of_backend, has_own: true, rules: |_| {} }
     }
 
     fn lines(&self, request: &str) -> Vec<String> {
@@ -66,11 +70,14 @@ impl Rig {
             scratch: &sample,
         };
         let host = message.host().map(<[u8]>::to_vec);
-        let begun = begin(&self.policy, &facts, None, &mut message, &mut work).unwrap();
+        let begun = self.has_own.then(|| begin(&self.policy, &facts, &mut message, &mut work).unwrap());
+        let mark = message.mark();
         // A rule that gives the server another name.
         message.set(b"Host", b"inside.example").unwrap();
+        (self.rules)(&mut message);
         let facts = Facts { client: self.client.unwrap_or(self.peer), ..facts };
-        tell(&self.of_backend, Some(begun), &facts, host.as_deref(), &mut message, &mut work).unwrap();
+        let seen = Seen { host: host.as_deref(), mark };
+        tell(&self.of_backend, begun, &facts, seen, &mut message, &mut work).unwrap();
         let mut out = Vec::new();
         let hop = Hop { forwarded_for: None, local: self.local, close: false };
         message.encode_request(&request, &hop, &mut out);
@@ -228,6 +235,83 @@ fn backend_speaks_instead_of_its_frontend() {
     assert!(left.iter().all(|line| lines.iter().any(|other| other == line)), "{lines:?}");
     assert_eq!(lines[lines.len() - 2..], ["X-Forwarded-Host: a", "X-Forwarded-For: 192.0.2.9"]);
     assert!(!lines.iter().any(|line| line.contains("10.0.0") && line.to_ascii_lowercase().starts_with("x")));
+}
+
+/// Whoever says it, frontend or backend, and whoever is believed: one value, and the same in both forms.
+#[test]
+fn what_a_rule_has_said_is_what_servers_are_told() {
+    let mut rig = Rig::new(&ForwardedHeader::ALL);
+    rig.policy.parameters.host = true;
+    let told = [
+        "Forwarded: proto=https;host=\"outside.example:443\";for=198.51.100.7",
+        "X-Forwarded-For: 198.51.100.7",
+        "X-Forwarded-Host: outside.example:443",
+        "X-Forwarded-Port: 443",
+        "X-Forwarded-Proto: https",
+    ];
+    let sorted = |lines: Vec<String>| {
+        let mut lines = lines;
+        lines.sort();
+        lines
+    };
+    fn each(message: &mut Message<'_>, values: [&[u8]; 3], put: impl Fn(&mut Message<'_>, &[u8], &[u8])) {
+        for (header, value) in SINGLE.iter().zip(values) {
+            put(message, header.name().as_bytes(), value);
+        }
+    }
+    const BY_RULE: [&[u8]; 3] = [b"https", b"outside.example:443", b"443"];
+    for rules in [
+        (|message| each(message, BY_RULE, |message, name, value| message.set(name, value).unwrap()))
+            as fn(&mut Message<'_>),
+        |message| each(message, BY_RULE, |message, name, value| message.add(name, value).unwrap()),
+    ] {
+        rig.rules = rules;
+        let own = BackendForwarded::Own(rig.policy.clone());
+        for (has_own, of_backend) in
+            [(true, BackendForwarded::AsFrontend), (true, own.clone()), (false, own.clone())]
+        {
+            (rig.has_own, rig.of_backend) = (has_own, of_backend);
+            for peer in ["198.51.100.7:4711", "192.0.2.9:1"] {
+                rig.peer = end(peer);
+                let is_trusted = peer.starts_with("192");
+                let lines = sorted(rig.lines(FORGED));
+                let ours: Vec<_> =
+                    lines.iter().filter(|line| !line.contains("10.0.0") && !line.contains("by=x")).collect();
+                let expected = told.map(|line| {
+                    line.replace("198.51.100.7", if is_trusted { "192.0.2.9" } else { "198.51.100.7" })
+                });
+                assert_eq!(ours, expected.iter().collect::<Vec<_>>(), "{has_own} {peer}");
+                assert_eq!(lines.len() > ours.len(), is_trusted, "{lines:?}");
+            }
+        }
+        // A backend that says nothing takes nothing of a rule away.
+        (rig.has_own, rig.of_backend, rig.peer) = (true, BackendForwarded::Off, end("198.51.100.7:4711"));
+        assert_eq!(sorted(rig.lines(GET)), told[2..]);
+    }
+    // One that a rule takes away is not there, unless it is the backend that says it.
+    rig.rules = |message| SINGLE.iter().for_each(|header| message.remove(header.name().as_bytes()));
+    rig.of_backend = BackendForwarded::AsFrontend;
+    assert_eq!(rig.lines(GET).len(), 2);
+    rig.of_backend = BackendForwarded::Own(rig.policy.clone());
+    assert_eq!(rig.lines(GET).len(), 5);
+}
+
+/// What a rule makes of Host is not what the client asked for.
+#[test]
+fn request_of_http_1_0_without_host_has_asked_for_none() {
+    let mut rig = Rig::new(&[ForwardedHeader::Forwarded, ForwardedHeader::Host]);
+    rig.policy.parameters.host = true;
+    let request = "GET / HTTP/1.0\nX-Forwarded-Host: forged\n\n";
+    for has_own in [true, false] {
+        rig.has_own = has_own;
+        for of_backend in [BackendForwarded::AsFrontend, BackendForwarded::Own(rig.policy.clone())] {
+            if !has_own && of_backend == BackendForwarded::AsFrontend {
+                continue;
+            }
+            rig.of_backend = of_backend;
+            assert_eq!(rig.lines(request), ["Forwarded: proto=http;for=198.51.100.7"], "{has_own}");
+        }
+    }
 }
 
 #[test]
