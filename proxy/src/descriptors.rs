@@ -36,6 +36,9 @@ struct Needs {
     fixed: u64,
     /// The part of that that a few connections can't do without.
     least: u64,
+    workers: u64,
+    /// Of each worker: idle connections that its servers may have, whatever [`idle::kept`] says.
+    idle: u64,
     /// Of the pipes of all workers, if connections need so many.
     pipes: u64,
 }
@@ -99,31 +102,35 @@ impl Needs {
             listeners += count(frontend.binds.len() + frontend.unix.len() + frontend.inherited.len());
             apart += if frontend.is_apart { u64::from(frontend.maxconn) } else { 0 };
         }
-        let idle = count(idle::KEPT).min(idle) + shared;
         let workers = count(config.threads.get());
         let least = CHECKS * servers + workers * (RUNTIME + listeners);
         Self {
-            fixed: OTHERS + least + workers * idle + apart,
+            fixed: OTHERS + least + workers * shared + apart,
             least: LEAST + least,
+            workers,
+            idle,
             pipes: workers * PIPE * count(splice::LENT + splice::KEPT),
         }
     }
 
     /// All that there may be at `maxconn` connections.
     fn with(self, maxconn: u32) -> u64 {
+        let idle = self.workers * self.idle.min(count(idle::kept(maxconn)));
         let maxconn = u64::from(maxconn);
-        self.fixed + ENDS * maxconn + self.pipes.min(2 * PIPE * maxconn)
+        self.fixed + idle + ENDS * maxconn + self.pipes.min(2 * PIPE * maxconn)
     }
 
     /// Connections that `limit` descriptors are enough for: at most `maxconn`, at least one.
     fn usable(self, limit: u64, maxconn: u32) -> u32 {
-        let left = limit.saturating_sub(self.fixed);
-        let beside_all_pipes = left.saturating_sub(self.pipes) / ENDS;
-        let each_with_its_own = left / (ENDS + 2 * PIPE);
+        let (mut enough, mut too_many) = (0, maxconn.saturating_add(1));
+        while too_many - enough > 1 {
+            let middle = enough + (too_many - enough) / 2;
+            *if self.with(middle) <= limit { &mut enough } else { &mut too_many } = middle;
+        }
         // Each may have left an idle connection behind.
         let few = limit.saturating_sub(self.least) / (ENDS + 2 * PIPE + 1);
-        let connections = beside_all_pipes.max(each_with_its_own).max(few.clamp(1, FEW));
-        u32::try_from(connections).unwrap_or(u32::MAX).min(maxconn)
+        let few = u32::try_from(few.clamp(1, FEW)).unwrap_or(1);
+        enough.max(few).min(maxconn)
     }
 }
 
@@ -137,8 +144,10 @@ mod tests {
 
     /// Two workers in front of 20 servers.
     const NEEDS: Needs = Needs {
-        fixed: 256 + 2 * 20 + 2 * (8 + 2 + 1_024),
+        fixed: 256 + 2 * 20 + 2 * (8 + 2),
         least: 48 + 2 * 20 + 2 * (8 + 2),
+        workers: 2,
+        idle: 20 * (512 + 64),
         pipes: 2 * 2 * 320,
     };
 
@@ -165,27 +174,33 @@ mod tests {
             backends: vec![backend((0..20).map(server).collect())],
         };
         assert_eq!(Needs::of(&config), NEEDS);
-        let fixed = |backend: Backend| Needs::of(&Config { backends: vec![backend], ..config.clone() }).fixed;
-        // Of anybody and of clients; with HTTP/2 one that waits for requests.
-        assert_eq!(fixed(backend(vec![server(0)])), 256 + 2 + 2 * (8 + 2 + 512 + 64));
+        let of = |backend: Backend| {
+            let needs = Needs::of(&Config { backends: vec![backend], ..config.clone() });
+            (needs.fixed, needs.idle)
+        };
+        // Of anybody and of clients; with HTTP/2 those that wait for requests.
+        assert_eq!(of(backend(vec![server(0)])), (256 + 2 + 2 * (8 + 2), 512 + 64));
         let of_http2 = Server { http2: true, ..server(0) };
-        assert_eq!(fixed(backend(vec![of_http2])), 256 + 2 + 2 * (8 + 2 + 512 + 64 + 1));
-        let small = Server { maxconn: Some(200), ..server(0) };
-        assert_eq!(fixed(backend(vec![small])), 256 + 2 + 2 * (8 + 2 + 100 + 64));
-        assert_eq!(fixed(Backend::new("mail", Mode::Tcp, vec![server(0)])), 256 + 2 + 2 * (8 + 2));
+        assert_eq!(of(backend(vec![of_http2])), (256 + 2 + 2 * (8 + 2 + 4), 512 + 64));
+        for (maxconn, idle) in [(200, 100 + 64), (40, 40 + 40), (1, 1 + 1)] {
+            let small = Server { maxconn: Some(maxconn), ..server(0) };
+            assert_eq!(of(backend(vec![small])), (256 + 2 + 2 * (8 + 2), idle), "{maxconn}");
+        }
+        assert_eq!(of(Backend::new("mail", Mode::Tcp, vec![server(0)])), (256 + 2 + 2 * (8 + 2), 0));
     }
 
     #[test]
     fn connections_leave_descriptors_for_pipes_servers_checks_and_the_rest() {
-        assert_eq!(NEEDS.with(20_000), 2_364 + 40_000 + 1_280);
-        assert_eq!(NEEDS.with(100), 2_364 + 200 + 400);
+        assert_eq!(NEEDS.with(20_000), 316 + 2 * 1_024 + 40_000 + 1_280);
+        assert_eq!(NEEDS.with(100), 316 + 2 * 100 + 200 + 400);
+        // Few connections leave few behind that are idle, and each may have its pipes.
+        assert_eq!(NEEDS.with(10), 316 + 2 * 64 + 20 + 40);
         assert_eq!(NEEDS.usable(65_536, 20_000), 20_000);
         assert_eq!(NEEDS.usable(20_000, 20_000), 8_178);
-        // So few that each may have its pipes.
-        assert_eq!(NEEDS.usable(2_964, 20_000), 100);
+        assert_eq!([1_000, 4_096].map(|limit| NEEDS.usable(limit, 20_000)), [85, 625]);
         // Too few for all that is beside them, which a few don't need.
-        assert_eq!([2_000, 400, 200, 120, 64].map(|limit| NEEDS.usable(limit, 100)), [32, 32, 13, 1, 1]);
-        for limit in [2_700, 4_096, 20_000] {
+        assert_eq!([1_000, 400, 200, 120, 64].map(|limit| NEEDS.usable(limit, 100)), [85, 32, 13, 1, 1]);
+        for limit in [900, 2_700, 4_096, 20_000] {
             let usable = NEEDS.usable(limit, 20_000);
             assert!(NEEDS.with(usable) <= limit && NEEDS.with(usable + 1) > limit, "{limit}: {usable}");
         }

@@ -24,7 +24,7 @@ mod stream;
 
 pub(crate) use self::{
     lane::Lane,
-    outbound::{Asking, ServerLane, Trunk},
+    outbound::{Asking, Blame, LONELY, ServerLane, Trunk},
     session::Session,
 };
 

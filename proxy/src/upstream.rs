@@ -40,7 +40,7 @@ use crate::{
     config::{Address, Backend, BackendId, Server},
     health::passive::Seen,
     http::CookiePolicy,
-    http2::ServerLane,
+    http2::{Blame, ServerLane},
     metrics::{BackendCounters, Flow, ServerCounters},
     node::ServerShared,
     worker::Worker,
@@ -132,8 +132,8 @@ impl Upstream {
     }
 
     /// May the request be what its server has ended the connection for?
-    pub(crate) fn is_suspect(&self) -> bool {
-        self.stream().lane().is_some_and(ServerLane::is_suspect)
+    pub(crate) fn blame(&self) -> Blame {
+        self.stream().lane().map_or(Blame::None, ServerLane::blame)
     }
 
     /// Has the server not even looked at the request, so that it may be sent again whatever it is (RFC 9113 §8.7)?

@@ -39,6 +39,7 @@ use crate::{
     config::{Algorithm, BackendId, ReuseMode, SendProxy},
     connection::Connection,
     error::Error,
+    http2::Blame,
     log::{OnRecord, Record},
     metrics::Event,
     proxy_protocol::introduction::Introduction,
@@ -168,6 +169,8 @@ impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
         let is_resendable =
             is_whole && options.retry.resends() && (is_repeatable || options.retry.any_method);
         let mut reuse = self.reuse(options.pool.reuse, is_repeatable);
+        // It was refused with others, of a server that had choked on one of them.
+        let mut was_beside = false;
         loop {
             let upstream = match self.search(&mut search, reuse).await {
                 Ok(upstream) => upstream,
@@ -233,7 +236,15 @@ impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
                 drop(upstream);
                 return self.fail(failed.termination, Some(&search)).await;
             }
-            if is_stale || (has_ended && upstream.stream().lane().is_some()) || upstream.is_suspect() {
+            let is_suspect = match upstream.blame() {
+                Blame::None => is_stale || (has_ended && upstream.stream().lane().is_some()),
+                Blame::First => true,
+                // Those beside it go together once more. Where that ends in the same way it may be any of them, and a
+                // connection for each is what the budget is for.
+                Blame::Other if is_refused => std::mem::replace(&mut was_beside, true) && budget.take(),
+                Blame::Other => true,
+            };
+            if is_suspect {
                 // It may be the request that has ended it, with all that was on it: not with others once more.
                 reuse = Reuse::Fresh;
             }

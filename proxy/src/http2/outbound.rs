@@ -15,4 +15,8 @@ pub(super) mod response;
 mod trunk;
 
 pub(super) use self::request::read as read_request;
-pub(crate) use self::{asking::Asking, lane::Lane as ServerLane, trunk::Trunk};
+pub(crate) use self::{
+    asking::Asking,
+    lane::{Blame, Lane as ServerLane},
+    trunk::{LONELY, Trunk},
+};

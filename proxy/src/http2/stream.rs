@@ -63,6 +63,8 @@ pub(super) struct Stream {
     pub(super) is_deaf: bool,
     /// Its peer has not looked at it: it may be asked again.
     pub(super) is_refused: bool,
+    /// And it is the first of those, of a peer that leaves because something is wrong.
+    pub(super) is_suspect: bool,
     /// Nobody waits for its end.
     pub(super) is_detached: bool,
     /// Frames of the connection that had come when it was opened.
@@ -175,6 +177,7 @@ impl Stream {
             tunnel: (framing == Framing::Tunnel).then_some(Tunnel::Asked),
             is_deaf: false,
             is_refused: false,
+            is_suspect: false,
             is_detached: false,
             opened_at: 0,
         }

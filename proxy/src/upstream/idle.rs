@@ -15,7 +15,7 @@ use tokio::sync::MutexGuard;
 
 use crate::{
     config::{Backend, BackendId, Config, PoolOptions, Server},
-    http2::{ServerLane, Trunk},
+    http2::{LONELY, ServerLane, Trunk},
     stream::Stream,
     tls::PeerName,
     wheel::TICK,
@@ -25,8 +25,13 @@ use crate::{
 /// Per worker and server: of those that anybody may use, unless more have been [missed](Room), and of clients' own.
 pub(crate) const KEPT_PER_SERVER: usize = 64;
 
-/// Per worker.
+/// Per worker, where [`Config::maxconn`] is as much.
 pub(crate) const KEPT: usize = 1024;
+
+/// What a worker keeps in front of so many connections of clients: more of its own would be of no use.
+pub(crate) fn kept(maxconn: u32) -> usize {
+    usize::try_from(maxconn).unwrap_or(KEPT).clamp(KEPT_PER_SERVER, KEPT)
+}
 
 /// The idle connections of one worker, as one generation of the configuration sees them.
 #[derive(Debug)]
@@ -34,6 +39,8 @@ pub(crate) struct IdleConnections {
     backends: Box<[OfBackend]>,
     /// Of all servers and generations.
     count: Rc<Cell<usize>>,
+    /// The most of that.
+    kept: usize,
 }
 
 #[derive(Debug)]
@@ -249,7 +256,11 @@ impl IdleConnections {
             most_own: backend.servers.iter().map(most_own).collect(),
             servers: (0..backend.servers.len()).map(|at| server(BackendId(index), at)).collect(),
         };
-        Self { backends: config.backends.iter().enumerate().map(backend).collect(), count }
+        Self {
+            backends: config.backends.iter().enumerate().map(backend).collect(),
+            count,
+            kept: kept(config.maxconn),
+        }
     }
 
     /// Takes the youngest quiet connection to a server that `reuse` allows, and whose server was told `name`. Others of no more
@@ -368,9 +379,9 @@ impl IdleConnections {
         if connections.len() >= room.most().min(most[server]) {
             connections.pop_front();
             room.close_one();
-        } else if self.count.get() >= KEPT && !connections.is_empty() {
+        } else if self.count.get() >= self.kept && !connections.is_empty() {
             connections.pop_front();
-        } else if self.count.get() >= KEPT {
+        } else if self.count.get() >= self.kept {
             return;
         } else {
             self.count.set(self.count.get() + 1);
@@ -396,9 +407,9 @@ impl IdleConnections {
         let until = now.saturating_add(if link.private { ticks(patience) } else { bounds.idle });
         let (server, most) = (&servers[server], most_own[server]);
         let mut own = server.own.borrow_mut();
-        if own.len() >= most || (self.count.get() >= KEPT && !own.is_empty()) {
+        if own.len() >= most || (self.count.get() >= self.kept && !own.is_empty()) {
             own.pop_front();
-        } else if self.count.get() >= KEPT {
+        } else if self.count.get() >= self.kept {
             return None;
         } else {
             self.count.set(self.count.get() + 1);
@@ -448,16 +459,16 @@ impl IdleConnections {
     }
 }
 
-/// What one worker may have open of a server whose requests are over: idle connections of anybody and of clients, and one of
-/// HTTP/2 that waits for the next request. However many servers there are, at most [`KEPT`] of the first two.
+/// What one worker may have open of a server whose requests are over: idle connections of anybody and of clients, and those of
+/// HTTP/2 that wait for the next request. However many servers there are, at most [`kept`] of the first two.
 pub(crate) fn most_open(server: &Server, workers: usize) -> (usize, usize) {
-    (most(server, workers).min(room::MOST) + most_own(server), usize::from(server.speaks_http2()))
+    (most(server, workers).min(room::MOST) + most_own(server), if server.speaks_http2() { LONELY } else { 0 })
 }
 
-/// Idle they hold no slot of their server, which still has to bear them: those of all workers together.
+/// Idle they hold no slot of their server, which still has to bear them: those of all workers together, but for a few.
 fn most(server: &Server, workers: usize) -> usize {
     let maxconn = server.maxconn.and_then(|maxconn| usize::try_from(maxconn).ok());
-    maxconn.map_or(KEPT, |maxconn| (maxconn / workers).max(KEPT_PER_SERVER))
+    maxconn.map_or(KEPT, |maxconn| (maxconn / workers).max(maxconn.clamp(1, KEPT_PER_SERVER)))
 }
 
 /// The same.

@@ -16,8 +16,8 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct Trunks {
     open: RefCell<Vec<Rc<Trunk>>>,
-    /// Of these, those that wait for further requests.
-    shared: Rc<Cell<usize>>,
+    /// Of these, those that are without lanes.
+    lonely: Rc<Cell<usize>>,
     /// One is made at a time: whoever comes meanwhile may have a place on it.
     gate: Mutex<()>,
     /// The server has agreed on HTTP/1.1 at last.
@@ -44,7 +44,7 @@ impl Trunks {
     pub(super) fn add(&self, trunk: Option<&Rc<Trunk>>) {
         self.is_refused.set(trunk.is_none());
         if let Some(trunk) = trunk {
-            trunk.share(&self.shared);
+            trunk.share(&self.lonely);
             self.open.borrow_mut().push(Rc::clone(trunk));
         }
     }
@@ -66,9 +66,9 @@ impl Trunks {
         self.gate.lock().await
     }
 
-    /// Gives those up that were without requests for so many ticks.
+    /// Gives those up that have had no request for so many ticks.
     pub(super) fn sweep(&self, now: u64, idle: u64) {
-        retain(&mut self.open.borrow_mut(), |trunk| is_of_use(trunk) && trunk.lonely_for(now) < idle.max(1));
+        retain(&mut self.open.borrow_mut(), |trunk| is_of_use(trunk) && trunk.quiet_for(now) < idle.max(1));
     }
 
     /// Gives all up: requests on them are served.

@@ -170,6 +170,94 @@ async fn poison(last_words: bool, times: usize) {
     assert_eq!(server.accepted(), 2 + times);
 }
 
+/// One that a server chokes on with an error is alone from then on, and those that came behind it share one connection again, however many.
+/// Where that ends so as well it may be any of them: each is alone then, within the budget.
+#[tokio::test]
+async fn requests_beside_one_that_ends_their_connection_share_the_next() {
+    // That of the one that was alone is for all once it is answered.
+    for (times, budget, accepted) in [(1, 100, 2..=3), (2, 0, 4..=5), (2, 100, 13..=13)] {
+        let choked = Arc::new(AtomicUsize::new(0));
+        let server = server::serving(vec![], move |mut connection| {
+            let choked = Arc::clone(&choked);
+            async move {
+                let Some(first) = connection.asked().await else { return };
+                let so_far = choked.load(SeqCst);
+                if so_far < times && (so_far == 0 || first.path() != "/poison") {
+                    for _ in so_far..10 {
+                        connection.asked().await;
+                    }
+                    choked.fetch_add(1, SeqCst);
+                    connection.send(&frame(GOAWAY, 0, 0, &[[0; 4], [0, 0, 0, 2]].concat())).await;
+                    return;
+                }
+                let mut next = Some(first);
+                while let Some(asked) = next {
+                    connection.answer(asked.stream, b"fine").await;
+                    next = connection.asked().await;
+                }
+            }
+        })
+        .await;
+        let mut config = server::config(&[&server]);
+        config.backends[0].retries = 3;
+        config.backends[0].options.retry.budget = budget;
+        let proxy = client::start(config);
+        let address = rig::address(&proxy);
+        peer::apart(move || {
+            let mut client = Client::begun(address);
+            client.get(1, "/poison", &[]);
+            (1..11).for_each(|n| client.get(2 * n + 1, "/", &[]));
+            (0..11).for_each(|n| assert_eq!(client.answer(2 * n + 1).content, b"fine"));
+        })
+        .await;
+        assert!(accepted.contains(&server.accepted()), "{times} {budget}: {}", server.accepted());
+    }
+}
+
+/// A connection is not closed after each request because there are others, of which none has a place.
+#[tokio::test]
+async fn connection_beside_one_that_is_full_waits_for_the_next_request() {
+    let (tell, mut told) = unbounded_channel();
+    let server = server::serving(setting(3, 1), move |mut connection| {
+        let tell = tell.clone();
+        async move {
+            while let Some(next) = connection.next().await {
+                let path = if next.kind == HEADERS {
+                    connection.read(&next).path().to_owned()
+                } else {
+                    "reset".to_owned()
+                };
+                tell.send(path).unwrap();
+            }
+        }
+    })
+    .await;
+    let proxy = client::start(server::config(&[&server]));
+    let address = rig::address(&proxy);
+    let mut client = peer::apart(move || {
+        let mut client = Client::begun(address);
+        client.get(1, "/held", &[]);
+        client
+    })
+    .await;
+    assert_eq!(told.recv().await.unwrap(), "/held");
+    for stream in [3, 5, 7, 9] {
+        client = peer::apart(move || {
+            client.get(stream, "/given-up", &[]);
+            client
+        })
+        .await;
+        assert_eq!(told.recv().await.unwrap(), "/given-up");
+        client = peer::apart(move || {
+            client.send(&frame(RST_STREAM, 0, stream, &8_u32.to_be_bytes()));
+            client
+        })
+        .await;
+        assert_eq!(told.recv().await.unwrap(), "reset");
+    }
+    assert_eq!(server.accepted(), 2);
+}
+
 /// As they are coded, and as they are once decoded.
 #[tokio::test]
 async fn fields_that_are_far_too_long_cost_their_stream_alone() {

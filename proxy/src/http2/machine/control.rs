@@ -125,9 +125,10 @@ impl Machine {
             return Err(Failure::new(ErrorCode::FrameSize, "GOAWAY of a wrong length"));
         }
         self.is_peer_leaving = true;
-        self.is_at_fault |= payload[4..8] != ErrorCode::NoError.bytes();
+        let is_fault = payload[4..8] != ErrorCode::NoError.bytes();
+        self.is_at_fault |= is_fault;
         if let Some(last) = payload.first_chunk().filter(|_| self.role == Role::Client) {
-            self.refuse_beyond(u32::from_be_bytes(*last) & (u32::MAX >> 1));
+            self.refuse_beyond(u32::from_be_bytes(*last) & (u32::MAX >> 1), is_fault);
         }
         self.spend(PRICE_OF_FRAME, "GOAWAY")
     }

@@ -113,10 +113,14 @@ impl Machine {
         self.remove(key);
     }
 
-    /// The server does nothing for streams beyond this one (RFC 9113 §6.8): they may be asked again.
-    pub(super) fn refuse_beyond(&mut self, last: u32) {
+    /// The server does nothing for streams beyond this one (RFC 9113 §6.8): they may be asked again. If `is_fault`, it is the first of
+    /// them that it has choked on, if any of them: it reads requests in their order.
+    pub(super) fn refuse_beyond(&mut self, last: u32, is_fault: bool) {
         let beyond = self.ids.partition_point(|(id, _)| *id <= last);
         let keys: Vec<usize> = self.ids[beyond..].iter().map(|(_, key)| *key).collect();
+        if let Some(first) = keys.first().filter(|_| is_fault) {
+            self.streams[*first].is_suspect = true;
+        }
         for key in keys {
             self.streams[key].is_refused = true;
             self.give_up(key);

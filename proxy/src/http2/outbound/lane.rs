@@ -28,10 +28,20 @@ pub struct Lane {
     is_owner: Cell<bool>,
 }
 
+/// Whether a request may be what its server has ended the connection for, with an error (RFC 9113 §6.8).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Blame {
+    None,
+    /// It was one of those on the connection.
+    Other,
+    /// It is the first that the server has not looked at: all before it were borne.
+    First,
+}
+
 impl Lane {
     /// Another one, for a request that comes at once.
     pub(crate) fn of(trunk: &Rc<Trunk>) -> Self {
-        trunk.lanes.set(trunk.lanes.get() + 1);
+        trunk.enter();
         trunk.busy.set(trunk.busy.get() + 1);
         Self {
             trunk: Rc::clone(trunk),
@@ -91,9 +101,17 @@ impl Lane {
         of_stream || self.is_refused.get()
     }
 
-    /// May its request be what its server has ended the connection for (RFC 9113 §6.8)?
-    pub(crate) fn is_suspect(&self) -> bool {
-        self.stream.get().is_some() && self.trunk.is_at_fault()
+    /// May its request be what its server has ended the connection for?
+    pub(crate) fn blame(&self) -> Blame {
+        match self.stream.get() {
+            Some(key) if self.trunk.is_at_fault() => {
+                match self.trunk.shared.machine.borrow_mut().stream(key).is_suspect {
+                    true => Blame::First,
+                    false => Blame::Other,
+                }
+            }
+            _ => Blame::None,
+        }
     }
 
     /// Its stream, which is opened if there is none.

@@ -29,6 +29,9 @@ use crate::{
 /// one that can't write before it is read would never read what waits here.
 const ANSWERS: usize = 4 * BACKLOG;
 
+/// Per worker and server: connections without lanes that wait for one.
+pub(crate) const LONELY: usize = 4;
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Trunk {
@@ -42,7 +45,7 @@ pub(crate) struct Trunk {
     pub(super) lanes: Cell<usize>,
     /// Those of them that have a request.
     pub(super) busy: Cell<usize>,
-    /// Further lanes may come, even if there are none: how many connections to its server there are of which that is so.
+    /// Further lanes may come: how many connections to its server wait for one and have none.
     sharing: RefCell<Option<Rc<Cell<usize>>>>,
     /// It was authenticated for the client of one lane.
     pub(super) is_private: Cell<bool>,
@@ -54,8 +57,8 @@ pub(crate) struct Trunk {
     patience: Duration,
     /// The server takes nothing more.
     is_unwritable: Cell<bool>,
-    /// The tick in which it was seen without lanes.
-    lonely_since: Cell<Option<u64>>,
+    /// The tick in which it was seen without a request, and how many it had carried then.
+    quiet_since: Cell<Option<(u64, u32)>>,
     /// Who waits for the server's first frame.
     opener: RefCell<Option<Waker>>,
     /// Why it is no more.
@@ -88,7 +91,7 @@ impl Trunk {
             is_ending: Cell::new(false),
             patience,
             is_unwritable: Cell::new(false),
-            lonely_since: Cell::new(None),
+            quiet_since: Cell::new(None),
             opener: RefCell::default(),
             fault: RefCell::default(),
         });
@@ -158,11 +161,13 @@ impl Trunk {
         self.is_private.get()
     }
 
-    /// It waits for further lanes, even if it has none; one of `count` that do.
-    pub(crate) fn share(&self, count: &Rc<Cell<usize>>) {
+    /// It waits for further lanes, even if it has none; `lonely` counts those of its server that have none.
+    pub(crate) fn share(&self, lonely: &Rc<Cell<usize>>) {
         self.unshare();
-        count.set(count.get() + 1);
-        *self.sharing.borrow_mut() = Some(Rc::clone(count));
+        if self.lanes.get() == 0 {
+            lonely.set(lonely.get() + 1);
+        }
+        *self.sharing.borrow_mut() = Some(Rc::clone(lonely));
     }
 
     /// Does it?
@@ -177,29 +182,44 @@ impl Trunk {
     }
 
     fn unshare(&self) {
-        if let Some(count) = self.sharing.take() {
-            count.set(count.get() - 1);
+        if let Some(lonely) = self.sharing.take()
+            && self.lanes.get() == 0
+        {
+            lonely.set(lonely.get() - 1);
         }
     }
 
-    /// A lane is gone. One connection without lanes is enough to wait for the next.
+    /// Another lane has come.
+    pub(super) fn enter(&self) {
+        if self.lanes.get() == 0
+            && let Some(lonely) = &*self.sharing.borrow()
+        {
+            lonely.set(lonely.get() - 1);
+        }
+        self.lanes.set(self.lanes.get() + 1);
+    }
+
+    /// A lane is gone. Without any it waits for the next as long as it [may](Self::quiet_for), with a few others. Those that are full
+    /// are none of them: who waits is there for what they don't take.
     pub(super) fn leave(&self) {
+        let is_of_use = self.is_open();
+        if self.lanes.get() == 1 {
+            self.sharing.borrow_mut().take_if(|lonely| !is_of_use || lonely.get() >= LONELY);
+        }
         self.lanes.set(self.lanes.get() - 1);
-        let has_others = self.sharing.borrow().as_ref().is_some_and(|count| count.get() > 1);
-        if self.lanes.get() == 0 && has_others {
-            self.unshare();
+        if self.lanes.get() == 0
+            && let Some(lonely) = &*self.sharing.borrow()
+        {
+            lonely.set(lonely.get() + 1);
         }
         self.shared.wake_task();
     }
 
-    /// For how many ticks was it seen without lanes?
-    pub(crate) fn lonely_for(&self, now: u64) -> u64 {
-        if self.lanes.get() > 0 {
-            self.lonely_since.set(None);
-            return 0;
-        }
-        let since = self.lonely_since.get().unwrap_or(now);
-        self.lonely_since.set(Some(since));
+    /// For how many ticks has it had no request whenever this was asked?
+    pub(crate) fn quiet_for(&self, now: u64) -> u64 {
+        let (since, served) = self.quiet_since.get().unwrap_or((now, self.served.get()));
+        let since = if self.busy.get() > 0 || served != self.served.get() { now } else { since };
+        self.quiet_since.set(Some((since, self.served.get())));
         now.saturating_sub(since)
     }
 

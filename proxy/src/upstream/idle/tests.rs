@@ -18,7 +18,7 @@ fn config(servers: usize) -> Config {
     let server = |index| Server::new(format!("s{index}"), SocketAddr::from(([127, 0, 0, 1], 1)));
     Config {
         threads: NonZeroUsize::MIN,
-        maxconn: 1,
+        maxconn: 20_000,
         node: String::new(),
         maps: Vec::new(),
         users: Vec::new(),
@@ -124,10 +124,23 @@ async fn oldest_connection_gives_way_when_there_are_too_many() {
 fn workers_together_keep_no_more_than_their_server_bears() {
     let mut server = Server::new("s", SocketAddr::from(([127, 0, 0, 1], 1)));
     assert_eq!(most(&server, 8), KEPT);
-    for (maxconn, expected) in [(1600, 200), (150, KEPT_PER_SERVER)] {
+    for (maxconn, expected) in [(1600, 200), (150, KEPT_PER_SERVER), (10, 10)] {
         server.maxconn = Some(maxconn);
         assert_eq!(most(&server, 8), expected);
     }
+}
+
+#[tokio::test]
+async fn no_more_are_kept_than_there_may_be_clients() {
+    let listener = listener().await;
+    let config = Config { maxconn: 70, ..config(2) };
+    let idle = IdleConnections::new(&config);
+    for server in [0, 1] {
+        for _ in 0..40 {
+            idle.put(BACKEND, server, 0, used(pair(&listener).await.0, 0));
+        }
+    }
+    assert_eq!(idle.count.get(), 70);
 }
 
 /// What the limit on open files is reckoned with.
