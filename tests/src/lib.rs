@@ -7,6 +7,7 @@ pub mod capture;
 pub mod certificate;
 pub mod exim;
 pub mod keepalived;
+pub mod lockstep;
 pub mod machine;
 pub mod mariadb;
 pub mod nginx;

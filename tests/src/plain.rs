@@ -5,12 +5,16 @@ use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpStream},
     path::{Path, PathBuf},
-    process::{Child, Command, Output, Stdio},
+    process::{Child, Command, ExitStatus, Output, Stdio},
     sync::atomic::{AtomicBool, AtomicU8, Ordering},
     thread,
     time::{Duration, Instant},
 };
 
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use tempfile::TempDir;
 
 use crate::program;
@@ -95,6 +99,18 @@ impl Running {
     #[must_use]
     pub fn id(&self) -> u32 {
         self.0.id()
+    }
+
+    /// Asks it to end, and waits until it has; how it did.
+    ///
+    /// # Panics
+    /// It has no number.
+    #[must_use]
+    pub fn stop(mut self) -> ExitStatus {
+        let pid = Pid::from_raw(i32::try_from(self.id()).expect("a pid"));
+        // It may have ended already.
+        let _ = kill(pid, Signal::SIGTERM);
+        self.0.wait().expect("it is ours")
     }
 
     /// Ends it at once, without a farewell.
