@@ -42,9 +42,9 @@ impl BufferPool {
         }
     }
 
-    /// Gives back what was not needed since the last time. Due once a second.
-    pub(crate) fn sweep(&self) {
-        self.unused.sweep();
+    /// Gives back what was not needed since the last time; how many bytes. Due once a second.
+    pub(crate) fn sweep(&self) -> usize {
+        self.unused.sweep() * self.size
     }
 }
 

@@ -46,6 +46,7 @@ pub mod resolve;
 pub mod rules;
 pub mod sample;
 pub mod server;
+mod slack;
 mod splitmix;
 mod stall;
 pub mod status;

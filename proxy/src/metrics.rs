@@ -245,6 +245,8 @@ pub struct Counters {
     pub backends: Box<[BackendCounters]>,
     /// How much later than it should its loop did something that was due: ten times a second.
     pub delays: Arc<Histogram>,
+    /// Bytes of buffers that were not needed any more and went back to the allocator.
+    pub(crate) dropped: Arc<Counter>,
 }
 
 impl Default for FrontendCounters {
@@ -282,7 +284,7 @@ impl Counters {
         config: &Config,
         frontend: impl Fn(&str) -> Option<Arc<FrontendCounters>>,
         backend: impl Fn(&str) -> Option<(&'c Backend, &'c BackendCounters)>,
-        delays: Arc<Histogram>,
+        (delays, dropped): (Arc<Histogram>, Arc<Counter>),
     ) -> Self {
         Self {
             frontends: config.frontends.iter().map(|one| frontend(&one.name).unwrap_or_default()).collect(),
@@ -292,6 +294,7 @@ impl Counters {
                 .map(|one| BackendCounters::new(one, backend(&one.name)))
                 .collect(),
             delays,
+            dropped,
         }
     }
 }

@@ -387,7 +387,11 @@ fn counters(config: &Config, worker: usize, before: Lineage<'_>) -> Counters {
             let id = last.backend_named(name)?;
             Some((last.backend(id), &last.counters[worker].backends[id.0]))
         },
-        before.last().map(|last| Arc::clone(&last.counters[worker].delays)).unwrap_or_default(),
+        before
+            .last()
+            .map(|last| &last.counters[worker])
+            .map(|last| (Arc::clone(&last.delays), Arc::clone(&last.dropped)))
+            .unwrap_or_default(),
     )
 }
 

@@ -26,7 +26,7 @@ use crate::{
     listener::binding::{BindFailure, Bindings},
     rates::SAMPLE_EVERY,
     sample::{MapError, Maps},
-    stall,
+    slack, stall,
     status::{self, LogStatus},
     trace::{Trace, TraceOptions},
     worker::WorkerHandle,
@@ -154,6 +154,7 @@ impl Proxy {
         status::sample(&self.board.node(), Instant::now());
         self.tasks.add(&tokio::spawn(sample(Arc::clone(&self.board))));
         self.tasks.add(&tokio::spawn(sweep_tables(Arc::clone(&self.board))));
+        self.tasks.add(&tokio::spawn(slack::give_back(Arc::clone(&self.board))));
     }
 
     /// Opens the files of logs anew, by their names: the old ones were moved away. How they are then; after two seconds

@@ -33,8 +33,8 @@ impl<T> Unused<T> {
         self.things.borrow_mut().push(thing);
     }
 
-    /// Drops half of those that were not needed since the last time. Due once a second.
-    pub(crate) fn sweep(&self) {
+    /// Drops half of those that were not needed since the last time; how many. Due once a second.
+    pub(crate) fn sweep(&self) -> usize {
         let mut things = self.things.borrow_mut();
         let spare = self.fewest.get().div_ceil(2).min(things.len().saturating_sub(FLOOR));
         // Those in front have waited longest.
@@ -45,7 +45,7 @@ impl<T> Unused<T> {
         self.fewest.set(things.len());
         // What is dropped may give something back.
         drop(things);
-        drop(dropped);
+        dropped.len()
     }
 
     /// How many there are.
@@ -71,7 +71,8 @@ mod tests {
             assert_eq!(unused.len(), left);
         }
         assert_eq!(unused.take(), Some(999), "those that were used last are left");
-        (0..20).for_each(|_| unused.sweep());
+        let dropped: usize = (0..20).map(|_| unused.sweep()).sum();
+        assert_eq!(dropped, 324 - FLOOR, "it says how many");
         assert_eq!(unused.len(), FLOOR);
         assert!(unused.things.borrow().capacity() < 100, "nor does the list stay long");
     }

@@ -48,6 +48,8 @@ mod rig;
 #[allow(dead_code, reason = "shared with the tests of TLS")]
 #[path = "tls/secured.rs"]
 mod secured;
+#[path = "allocations/sizes.rs"]
+mod sizes;
 
 /// Counts what the workers allocate, or all threads, while it is told to.
 struct Counting;

@@ -39,10 +39,9 @@ impl Pools {
         Self { buffers, heads, frames, sections: RefCell::default() }
     }
 
-    /// Gives back what was not needed since the last time. Due once a second. `buffers` are their owner's.
-    pub(crate) fn sweep(&self) {
-        self.heads.sweep();
-        self.frames.sweep();
+    /// Gives back what was not needed since the last time; how many bytes. Due once a second. `buffers` are their owner's.
+    pub(crate) fn sweep(&self) -> usize {
+        self.heads.sweep() + self.frames.sweep()
     }
 }
 

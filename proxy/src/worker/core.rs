@@ -107,15 +107,12 @@ impl Core {
         (core, worker)
     }
 
-    /// Gives back what was not needed lately.
-    fn sweep(&self) {
-        for buffers in [&self.buffers, &self.record_buffers] {
-            buffers.sweep();
-        }
-        self.http2_pools.sweep();
+    /// Gives back what was not needed lately; how many bytes of buffers.
+    fn sweep(&self) -> usize {
         self.rooms.sweep();
         self.tls_rooms.sweep();
         self.lane_rooms.sweep();
+        self.buffers.sweep() + self.record_buffers.sweep() + self.http2_pools.sweep()
     }
 
     /// `None` at the end.
@@ -166,8 +163,9 @@ async fn turn_wheel(core: Rc<Core>) {
         core.log.flush();
         if swept.elapsed() >= SWEEP {
             swept = Instant::now();
-            core.sweep();
+            let dropped = core.sweep();
             if let Some(worker) = core.current() {
+                worker.counters().dropped.add(dropped as u64);
                 worker.idle_upstreams().sweep(core.wheel.ticks());
             }
         }
