@@ -1,11 +1,11 @@
-//! Writes to either side: at once if the socket takes it, else under a deadline.
+//! Writes to either side: at the end of the worker's turn if the socket takes it, else under a deadline.
 
 use std::{
     io::{self, IoSlice},
     time::Duration,
 };
 
-use crate::{stream::Stream, wheel::Deadline};
+use crate::{buffer::BUFFER_SIZE, stream::Stream, wheel::Deadline, worker::turns};
 
 /// A write that did not work.
 #[derive(Debug)]
@@ -34,6 +34,9 @@ pub(super) async fn all_vectored<S: Stream>(
     timeout: Duration,
 ) -> Result<(), WriteError> {
     IoSlice::advance_slices(&mut pieces, 0);
+    if goes_with_others(stream, pieces.iter().map(|piece| piece.len()).sum()) {
+        turns::behind_the_others().await;
+    }
     while !pieces.is_empty() {
         let written = match &*pieces {
             [bytes] => stream.try_write(bytes),
@@ -52,6 +55,12 @@ pub(super) async fn all_vectored<S: Stream>(
     Ok(())
 }
 
+/// Are `length` bytes so few that they are better sent with what others send in this turn? What fills a buffer keeps its peer awake by
+/// itself, and what has no socket of its own is gathered by who has.
+fn goes_with_others<S: Stream>(stream: &S, length: usize) -> bool {
+    length < BUFFER_SIZE && stream.socket().is_some()
+}
+
 /// Waits until the peer takes more.
 pub(super) async fn writable<S: Stream>(
     stream: &S,
@@ -65,5 +74,63 @@ pub(super) async fn writable<S: Stream>(
         Ok(Ok(())) => Ok(()),
         Ok(Err(_)) => Err(WriteError::Broken),
         Err(_) => Err(WriteError::Elapsed),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{cell::RefCell, rc::Rc};
+
+    use tokio::{
+        io::AsyncReadExt as _,
+        net::{TcpListener, TcpStream},
+        runtime::{Builder, LocalOptions},
+        task::spawn_local,
+    };
+
+    use super::*;
+    use crate::wheel::Wheel;
+
+    /// A stream and who reads from it.
+    async fn pair() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        (stream, listener.accept().await.unwrap().0)
+    }
+
+    /// Two tasks of one turn think and send `length` bytes each: in which order?
+    fn order(length: usize) -> Vec<&'static str> {
+        let runtime =
+            Builder::new_current_thread().enable_all().build_local(LocalOptions::default()).unwrap();
+        runtime.block_on(async {
+            let order = Rc::new(RefCell::new(Vec::new()));
+            let pairs = [("a thinks", "a sends", pair().await), ("b thinks", "b sends", pair().await)];
+            for (_, _, (stream, _)) in &pairs {
+                stream.writable().await.unwrap();
+            }
+            let mut tasks = Vec::new();
+            let mut peers = Vec::new();
+            for (thinks, sends, (stream, peer)) in pairs {
+                peers.push(peer);
+                let order = Rc::clone(&order);
+                tasks.push(spawn_local(async move {
+                    order.borrow_mut().push(thinks);
+                    let deadline = Wheel::new().deadline();
+                    all(&stream, &vec![b'x'; length], &deadline, Duration::from_secs(60)).await.unwrap();
+                    order.borrow_mut().push(sends);
+                }));
+            }
+            for (task, mut peer) in tasks.into_iter().zip(peers) {
+                task.await.unwrap();
+                assert_eq!(peer.read_to_end(&mut Vec::new()).await.unwrap(), length);
+            }
+            Rc::into_inner(order).unwrap().into_inner()
+        })
+    }
+
+    #[test]
+    fn what_is_small_is_sent_when_all_of_the_turn_have_thought_and_bulk_at_once() {
+        assert_eq!(order(1), ["a thinks", "b thinks", "a sends", "b sends"]);
+        assert_eq!(order(BUFFER_SIZE), ["a thinks", "a sends", "b thinks", "b sends"]);
     }
 }
