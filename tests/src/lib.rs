@@ -18,6 +18,7 @@ pub mod preload;
 pub mod processes;
 pub mod program;
 pub mod scene;
+pub mod soak;
 pub mod wait;
 pub mod world;
 pub mod wrk;

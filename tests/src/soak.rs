@@ -1,0 +1,192 @@
+//! A long run of a pair: mixed work through the address, reloads, faults, and the question whether all that failed was the
+//! fault's. `tests/bench/soak` runs it for as long as one likes; one minute of it is a test.
+//!
+//! ```text
+//!  clients: HTTP and tcp over kept connections ─┐
+//!  curl: closing, uploads, TLS and HTTP/2 ──────┼─> samples ─┐
+//!  run: reload, fault, heal ──> windows ────────┘            ├─> report: what no window explains
+//!                           └─> logs, memory, descriptors ───┘
+//! ```
+
+mod report;
+mod work;
+
+use std::{
+    fs,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use lbctl::lab::{BALANCERS, CONFIGURATION, How, Options, now};
+
+pub use report::{Report, Usage, Window};
+
+use crate::{order::other, processes, scene::Scene};
+
+/// After a fault is healed, what it did may still come to an end.
+const GRACE: Duration = Duration::from_secs(3);
+/// How long a fault is left alone.
+const FAULT: Duration = Duration::from_secs(3);
+const MINUTE: Duration = Duration::from_secs(60);
+/// The minute that the last one is compared with: all is warm by then.
+const WARM: u64 = 10;
+
+/// What is done to the pair, in turn.
+#[derive(Clone, Copy, Debug)]
+enum Fault {
+    Server,
+    Switchover,
+    Daemon,
+}
+
+const FAULTS: [Fault; 3] = [Fault::Server, Fault::Switchover, Fault::Daemon];
+
+/// The lab's file, and beside its listener one of mode tcp and one with TLS and HTTP/2.
+pub fn options() -> Options {
+    let servers = "server.web1 = { address = \"198.51.100.141:80\" }\nserver.web2 = { address = \"198.51.100.142:80\" }\n";
+    let checked = "check = { interval = \"500ms\", timeout = \"500ms\", rise = 2, fall = 2 }\n";
+    Options::default().configuration(&format!(
+        "{CONFIGURATION}\n[listen.bytes]\nbind = {{ vip = \"web\", port = 81 }}\nmode = \"tcp\"\n{checked}{servers}\n\
+         [listen.secure]\nbind = {{ vip = \"web\", port = 443, tls = \"auto-selfsigned\" }}\n{checked}{servers}"
+    ))
+}
+
+/// Runs for so many minutes; `say` is told what happens.
+///
+/// # Panics
+/// The lab is gone, or the pair does not get well again after a fault.
+pub fn run(scene: &Scene, minutes: u64, say: impl Fn(&str)) -> Report {
+    let whole = MINUTE * u32::try_from(minutes).expect("not for centuries");
+    // In a short run as much happens as there is time for.
+    let (reloads, faults) = (MINUTE.min(whole / 4), (2 * MINUTE).min(whole / 4));
+    scene.wait_until_other_is_ready(&scene.holder());
+    let mut watch = Watch::new(scene);
+    let mut report = Report { minutes, ..Report::default() };
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let curl = scope.spawn(|| work::curl(scene, &over));
+        let begin = Instant::now();
+        let (mut reload, mut fault) = (begin + reloads / 2, begin + faults);
+        let mut number = 0;
+        for minute in 1..=minutes {
+            let kept = work::Kept::start(scene);
+            let end = begin + MINUTE * u32::try_from(minute).expect("as above");
+            loop {
+                let next = reload.min(fault).min(end);
+                thread::sleep(next.saturating_duration_since(Instant::now()));
+                if next == end {
+                    break;
+                }
+                if next == reload {
+                    for node in BALANCERS {
+                        let _ = scene.done(node, &["reload", "--json"]);
+                    }
+                    report.reloads += 1;
+                    reload += reloads;
+                    continue;
+                }
+                watch.look(&mut report);
+                let window = harm(scene, FAULTS[number % FAULTS.len()]);
+                say(&format!("minute {minute}: {}, well again after {} ms", window.what, window.millis()));
+                watch.skip();
+                report.windows.push(window);
+                number += 1;
+                fault += faults;
+            }
+            report.samples.extend(kept.stop());
+            watch.look(&mut report);
+            let usage = usage(scene);
+            say(&format!("minute {minute} of {minutes}: {} requests; {usage}", report.samples.len()));
+            report.usage.push(usage);
+        }
+        over.store(true, Ordering::Relaxed);
+        report.samples.extend(curl.join().expect("curl is run"));
+    });
+    report
+}
+
+/// Does it, leaves it so for a while, undoes it, and waits until the pair is well.
+fn harm(scene: &Scene, fault: Fault) -> Window {
+    let holder = scene.holder();
+    let from = now();
+    let fail = |node: &str| {
+        scene.fail(node, How::Kill).unwrap_or_else(|error| panic!("{error:#}"));
+        thread::sleep(FAULT);
+        scene.heal(node).unwrap_or_else(|error| panic!("{error:#}"));
+    };
+    let what = match fault {
+        Fault::Server => {
+            fail("web1");
+            "web1 killed".to_owned()
+        }
+        Fault::Switchover => {
+            let _ = scene.done(&holder, &["switchover", "--json"]);
+            assert_eq!(scene.holder(), other(&holder), "after a switchover");
+            format!("switchover from {holder}")
+        }
+        Fault::Daemon => {
+            fail(&holder);
+            format!("daemon of {holder} killed")
+        }
+    };
+    scene.wait_until_all_ready().unwrap_or_else(|error| panic!("{what}: {error:#}"));
+    scene.wait_until_other_is_ready(&scene.holder());
+    thread::sleep(GRACE);
+    Window { what, from, to: now() }
+}
+
+/// Resident bytes and descriptors of all processes of both nodes.
+fn usage(scene: &Scene) -> Usage {
+    let mut usage = Usage::default();
+    for process in BALANCERS.iter().flat_map(|node| processes::of(scene, node)) {
+        if !process.is_daemon() && !process.is_speaker() {
+            continue;
+        }
+        let folder = format!("/proc/{}", process.pid);
+        let status = fs::read_to_string(format!("{folder}/status")).unwrap_or_default();
+        let kilobytes = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kilobytes = kilobytes.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
+        usage.resident += kilobytes.unwrap_or_default() << 10;
+        usage.descriptors += fs::read_dir(format!("{folder}/fd")).map_or(0, |open| open.count() as u64);
+    }
+    usage
+}
+
+/// The logs of both nodes as far as they were looked at.
+struct Watch<'s> {
+    scene: &'s Scene,
+    read: [usize; 2],
+}
+
+impl<'s> Watch<'s> {
+    fn new(scene: &'s Scene) -> Self {
+        let mut watch = Self { scene, read: [0; 2] };
+        watch.skip();
+        watch
+    }
+
+    fn logs(&self) -> [String; 2] {
+        BALANCERS.map(|node| self.scene.log(node, "lbctl").unwrap_or_default())
+    }
+
+    /// What was said since is a fault's.
+    fn skip(&mut self) {
+        self.read = self.logs().map(|log| log.len());
+    }
+
+    /// What was said since is nobody's.
+    fn look(&mut self, report: &mut Report) {
+        for (index, log) in self.logs().into_iter().enumerate() {
+            let new = log.get(self.read[index]..).unwrap_or_default();
+            // What there is to say of the file is said at each reload.
+            let is_warning = |line: &&str| {
+                (line.contains(" WARN ") || line.contains(" ERROR "))
+                    && !line.contains(" WARN /run/lab.toml:")
+            };
+            let node = BALANCERS[index];
+            report.warnings.extend(new.lines().filter(is_warning).map(|line| format!("{node}: {line}")));
+            self.read[index] = log.len();
+        }
+    }
+}
