@@ -160,9 +160,8 @@ impl Load {
             while let Some(number) = self.idle.pop_front() {
                 self.begin(number, begin)?;
             }
-            // On a machine that is far too busy nothing may be done in time; what comes a little later is a figure as well.
-            let nothing = |seen: &Seen| seen.done + seen.slow + seen.bytes == 0;
-            while Instant::now() < end || (nothing(&self.seen) && Instant::now() < end + GRACE) {
+            // Whatever was begun is waited for: what is half done has cost as well.
+            while self.in_flight > 0 && Instant::now() < end + GRACE {
                 let count = self.wait(&mut events)?;
                 self.handle(&events[..count])?;
                 // What failed has a new connection, and goes on.
@@ -172,6 +171,10 @@ impl Load {
                     self.begin(number, Instant::now())?;
                 }
             }
+        }
+        let unanswered = self.in_flight + self.waiting.len();
+        if unanswered > 0 {
+            *self.seen.failed.entry("not answered".to_owned()).or_default() += unanswered as u64;
         }
         self.seen.seconds = begin.elapsed().as_secs_f64();
         Ok(())
@@ -208,10 +211,6 @@ impl Load {
                 self.waiting.pop_front();
                 self.begin(number, since)?;
             }
-        }
-        let unanswered = self.in_flight + self.waiting.len();
-        if unanswered > 0 {
-            *self.seen.failed.entry("not answered".to_owned()).or_default() += unanswered as u64;
         }
         Ok(())
     }

@@ -76,8 +76,8 @@ impl fmt::Display for Peer {
             Self::Nginx12 => "nginx, Debian 12",
             Self::Haproxy13 => "HAProxy, Debian 13",
             Self::Nginx13 => "nginx, Debian 13",
-            Self::Haproxy12Splice => "the same, splicing (12)",
-            Self::Haproxy13Splice => "the same, splicing (13)",
+            Self::Haproxy12Splice => "HAProxy splicing, Debian 12",
+            Self::Haproxy13Splice => "HAProxy splicing, Debian 13",
         })
     }
 }
