@@ -242,13 +242,20 @@ fn filters_are_told_as_packets_of_the_other_node_meet_them() {
         (unicast, "iif lo drop; iif eth0 meta l4proto 112 accept;"),
         (unicast, "iif eth0 ip saddr 198.51.100.12 ip daddr 198.51.100.11 meta l4proto 112 accept;"),
         (multicast, "iif lo drop; meta l4proto 112 accept;"),
+        (multicast, "meta pkttype multicast meta l4proto 112 accept;"),
         (multicast, "ip saddr 198.51.100.12 ip daddr 224.0.0.18 meta l4proto 112 accept;"),
         (ipv6, "iif lo drop; iif eth0 ip6 saddr 2001:db8:f::12 meta l4proto 112 accept;"),
     ] {
         assert_eq!(with_rules(&scene, file, rules), (Vec::new(), Vec::new()), "{rules}");
     }
+    let group = "protocol 112 to 224.0.0.18";
     let blind = [
         (ipv6, "ip6 daddr 2001:db8:f::11 meta l4proto 112 accept;", course_ipv6),
+        // By what a packet that leaves no machine has otherwise than a real one.
+        (multicast, "ip ttl 255 meta l4proto 112 accept;", group),
+        (unicast, "ip ttl 255 meta l4proto 112 accept;", course),
+        (ipv6, "ip6 hoplimit 255 meta l4proto 112 accept;", course_ipv6),
+        (unicast, "meta pkttype host meta l4proto 112 accept;", course),
         (
             unicast,
             "accept; }\n chain o { type filter hook output priority 0; policy drop; ip daddr 198.51.100.12 accept;",

@@ -5,18 +5,21 @@
 //! interface. Its vrid is 0, which nobody has.
 
 mod arrival;
+mod rules;
 
 use std::{
     io::{self, Read},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6},
-    process::Command,
     time::{Duration, Instant},
 };
 
 use lb_vrrp::{Family, VRRP_PROTOCOL};
 use socket2::{Domain, InterfaceIndexOrAddress, Protocol, Socket, Type};
 
-use self::arrival::Arrival;
+use self::{
+    arrival::Arrival,
+    rules::{blind_spot, culprits, names_destinations},
+};
 use super::{Findings, Scene};
 
 const CHECK: &str = "firewall";
@@ -62,7 +65,7 @@ pub(super) fn look(scene: &Scene<'_>, findings: &mut Findings) {
                 continue;
             }
             seen.push((interface, way));
-            match way.verdict(interface, index, scene) {
+            match way.verdict(interface, index, scene).map(|verdict| way.weigh(verdict)) {
                 Ok(Verdict::Open) => {}
                 Ok(Verdict::Shut) => findings.fatal(CHECK, way.is_shut(interface)),
                 Ok(Verdict::Unknown(why)) => findings.note(format!(
@@ -106,6 +109,18 @@ impl Way {
         }
     }
 
+    /// What is tried has another time to live than a real one, and may arrive otherwise: where rules go by that, a drop says nothing.
+    fn weigh(self, verdict: Verdict) -> Verdict {
+        let is_ipv4 = match self {
+            Self::Group(family) => family == Family::Ipv4,
+            Self::In { own: address, .. } | Self::Out(address) => address.is_ipv4(),
+        };
+        let why = (verdict == Verdict::Shut)
+            .then(|| blind_spot(is_ipv4, matches!(self, Self::In { .. })))
+            .flatten();
+        why.map_or(verdict, Verdict::Unknown)
+    }
+
     /// From where to where.
     fn course(self) -> String {
         match self {
@@ -137,52 +152,6 @@ impl Way {
             culprits(),
         )
     }
-}
-
-/// The rules of nftables, as far as they may be read.
-fn ruleset() -> Option<String> {
-    printed_by("nft", &["list", "ruleset"])
-}
-
-fn printed_by(program: &str, arguments: &[&str]) -> Option<String> {
-    let output = Command::new(program).args(arguments).output().ok()?;
-    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
-}
-
-/// Are there rules by an IPv6 destination? So much is taken for granted of rules that can't be read.
-fn names_destinations() -> bool {
-    let (nftables, tables) = (ruleset(), printed_by("ip6tables-save", &[]));
-    let by_nftables = nftables.as_ref().is_some_and(|text| text.contains("ip6 daddr "));
-    let by_tables = tables.as_ref().is_some_and(|text| text.contains(" -d "));
-    by_nftables || by_tables || (nftables.is_none() && tables.is_none())
-}
-
-/// Where rules are that drop, as far as that can be seen.
-fn culprits() -> String {
-    let chains = dropping_chains(&ruleset().unwrap_or_default());
-    if chains.is_empty() { String::new() } else { format!(" (nftables: {})", chains.join(", ")) }
-}
-
-/// `inet filter input`, for each chain at input or output that drops something.
-fn dropping_chains(ruleset: &str) -> Vec<String> {
-    let (mut table, mut chain, mut is_base, mut found) = (String::new(), String::new(), false, Vec::new());
-    for line in ruleset.lines().map(str::trim) {
-        if let Some(name) = line.strip_prefix("table ") {
-            table = name.trim_end_matches('{').trim().to_owned();
-        } else if let Some(name) = line.strip_prefix("chain ") {
-            chain = name.trim_end_matches('{').trim().to_owned();
-            is_base = false;
-        }
-        is_base |= ["hook input", "hook output", "hook prerouting", "hook postrouting"]
-            .iter()
-            .any(|hook| line.contains(hook));
-        let name = format!("{table} {chain}");
-        let drops = line.split([' ', ';']).any(|word| word == "drop" || word == "reject");
-        if is_base && drops && !found.contains(&name) {
-            found.push(name);
-        }
-    }
-    found
 }
 
 fn comes_back(interface: &str, index: u32, family: Family, scene: &Scene<'_>) -> io::Result<bool> {
@@ -264,18 +233,4 @@ fn arrives(receiver: &Socket) -> io::Result<bool> {
         }
     }
     Ok(false)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn chains_that_drop_are_named_with_their_tables() {
-        let ruleset = "table inet filter {\n\tchain input {\n\t\ttype filter hook input priority filter; policy drop;\n\t\ttcp dport 22 accept\n\t}\n\
-                       \tchain other {\n\t\tdrop\n\t}\n}\ntable ip nat {\n\tchain prerouting {\n\t\ttype nat hook prerouting priority -100; policy \
-                       accept;\n\t}\n}\n";
-        assert_eq!(dropping_chains(ruleset), ["inet filter input"]);
-        assert!(dropping_chains("").is_empty());
-    }
 }
