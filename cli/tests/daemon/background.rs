@@ -16,7 +16,7 @@ use nix::{
 };
 use tempfile::TempDir;
 
-use crate::harness::{Daemon, PATIENCE, file, get, lbctl, unused_address, verb, web_server};
+use crate::harness::{Daemon, PATIENCE, file, get, kill_all_in, lbctl, unused_address, verb, web_server};
 
 fn number_in(path: &Path) -> Option<i32> {
     let text = fs::read_to_string(path).ok()?;
@@ -144,6 +144,7 @@ impl Drop for Background {
         if let Some(pid) = number_in(&self.pid_file) {
             let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
         }
+        kill_all_in(self.folder.path());
     }
 }
 

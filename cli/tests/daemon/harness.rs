@@ -199,7 +199,37 @@ impl Drop for Daemon {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        kill_all_in(self.folder.path());
     }
+}
+
+/// Ends what an upgrade has started in the place of a child, by the folder that the command line names and nobody else has. The next
+/// process is nobody's child, and may start one after it meanwhile.
+pub(crate) fn kill_all_in(folder: &Path) {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        let all = processes_in(folder);
+        for process in &all {
+            let _ = nix::sys::signal::kill(*process, nix::sys::signal::Signal::SIGKILL);
+        }
+        if all.is_empty() || Instant::now() >= end {
+            return;
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Those whose command line names `folder`, or whose folder it is, but for what has ended and was not waited for: that has neither.
+pub(crate) fn processes_in(folder: &Path) -> Vec<nix::unistd::Pid> {
+    let name = folder.as_os_str().as_encoded_bytes();
+    let all = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = all.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let names_it = |pid: &i32| {
+        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let place = std::fs::read_link(format!("/proc/{pid}/cwd"));
+        line.windows(name.len()).any(|part| part == name) || place.is_ok_and(|place| place == folder)
+    };
+    pids.filter(names_it).map(nix::unistd::Pid::from_raw).collect()
 }
 
 pub(crate) fn verb(arguments: &[&str], socket: &Path) -> Output {

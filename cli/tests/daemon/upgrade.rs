@@ -20,7 +20,8 @@ use nix::{
 use serde_json::Value;
 
 use crate::harness::{
-    Daemon, PATIENCE, file, get, get_on, lbctl, unused_address, verb, web_server, web_server_behind,
+    Daemon, PATIENCE, file, get, get_on, lbctl, processes_in, unused_address, verb, web_server,
+    web_server_behind,
 };
 
 #[test]
@@ -54,6 +55,20 @@ fn process_before_is_seen_and_what_ends_there_is_counted() {
         daemon.status_json().expect("a status")["earlier"].as_array().is_some_and(Vec::is_empty)
     });
     assert!(daemon.verb(&["stop", "--now"]).status.success());
+}
+
+/// A test that fails, or does not stop what it has upgraded, leaves nothing on the machine.
+#[test]
+fn what_an_upgrade_has_started_ends_with_the_test() {
+    let daemon = Daemon::start("http", web_server(Duration::ZERO));
+    let (first, folder) = (daemon.child.id(), daemon.folder.path().to_owned());
+    assert!(daemon.verb(&["upgrade"]).status.success(), "{}", daemon.log());
+    let next = daemon.status_json().expect("a status")["pid"].as_u64().expect("a number");
+    assert_ne!(next, u64::from(first));
+    let is_next = |one: &Pid| u64::from(one.as_raw().unsigned_abs()) == next;
+    assert!(processes_in(&folder).iter().any(is_next));
+    drop(daemon);
+    assert_eq!(processes_in(&folder), []);
 }
 
 #[test]
