@@ -81,6 +81,7 @@ use certificates::Certificates;
 use clock::Instants;
 use control::{Command, ControlSocket, Counters};
 use group::Group;
+pub(crate) use hello::room as hello_room;
 use journal::Journal;
 use neighbours::Neighbours;
 use node::Identity;

@@ -29,6 +29,7 @@ mod effects;
 mod forwarded;
 mod frontend;
 mod group;
+mod hello_room;
 mod log;
 pub(crate) mod loops;
 mod map;
@@ -62,6 +63,7 @@ pub(super) fn convert(file: &raw::File, report: &Report<'_>) -> Config {
     let global = global(&file.global);
     let vips = vip::convert(&file.vips, &cluster, report);
     let mut groups = group::convert(&file.vips, &vips, &cluster, report);
+    hello_room::check(&file.vips, &cluster, report);
     for config in groups.iter_mut().flat_map(|group| &mut group.by_node) {
         config.stall_timeout = global.stall_timeout;
     }

@@ -29,6 +29,7 @@ mod peer;
 mod tests;
 
 use endpoint::PORT;
+pub(crate) use message::room;
 pub(super) use message::{GroupHello, Hello, InterfaceAddresses};
 
 /// Between two hellos.

@@ -14,6 +14,9 @@ use serde::{Deserialize, Serialize};
 use crate::{control::Ready, output::text::printable};
 
 mod reading;
+mod room;
+
+pub(crate) use room::room;
 
 /// Bytes of a hello: one datagram on any path that carries Ethernet.
 pub(crate) const MAX_BYTES: usize = 1400;
@@ -168,6 +171,11 @@ pub(crate) fn encode(hello: &Hello, secret: Option<&Secret>) -> Vec<u8> {
         hello.addresses.clear();
         bytes = write(&hello);
     }
+    if bytes.len() > most {
+        // That a group is there, and whether its node could hold it, is worth more than why.
+        shorten_reasons(&mut hello, 0, 0);
+        bytes = write(&hello);
+    }
     while bytes.len() > most && hello.groups.pop().is_some() {
         bytes = write(&hello);
     }
@@ -306,7 +314,7 @@ pub(crate) fn decode(bytes: &[u8], secret: Option<&Secret>) -> Result<Hello, Dec
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use proptest::prelude::*;
 
     use super::*;
