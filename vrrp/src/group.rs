@@ -12,6 +12,7 @@
 #![warn(clippy::wildcard_enum_match_arm)]
 
 mod active;
+mod advertisers;
 mod announcements;
 mod answers;
 mod backup;
@@ -43,7 +44,9 @@ use state::Machine;
 
 use crate::{
     GroupConfig, GroupStatus, MemberId, Moment, Output, Past, Readiness, State, TimeoutReason,
-    VirtualAddress, advertisement::Advertisement, status::MemberStatus,
+    VirtualAddress,
+    advertisement::Advertisement,
+    status::{MemberStatus, Rejected, Said},
 };
 
 /// How long a Backup waits for what it can't trust.
@@ -228,10 +231,16 @@ impl Group {
         }
     }
 
+    /// Something for `member` was dropped because its sender has other settings: it decides nothing, and is told in the status.
+    pub fn handle_rejected(&mut self, now: Moment, member: MemberId, rejected: Rejected) {
+        self.note_advertiser(now, member, Said::Rejected(rejected), None);
+    }
+
     /// Whether what `source` last sent for `member` was another cluster's, and said so.
     pub fn is_foreign(&self, member: MemberId, source: IpAddr) -> bool {
-        let foreign = self.members.get(member.0).and_then(|member| member.foreign.as_ref());
-        foreign.is_some_and(|foreign| foreign.source == source)
+        let mut known = self.members.get(member.0).into_iter().flat_map(|member| member.advertisers.all());
+        let is_others = |said: &Said| matches!(said, Said::Others(heard) if heard.source == source);
+        known.any(|advertiser| is_others(&advertiser.said))
     }
 
     /// The deadline of `poll_timeout` passed. Early calls do nothing.
@@ -377,8 +386,7 @@ impl Group {
             addresses: member.config.addresses.clone(),
             installed: member.installed.iter().copied().collect(),
             heard: member.heard.clone(),
-            foreign: member.foreign.clone(),
-            rejected: None,
+            advertisers: member.advertisers.all().cloned().collect(),
             stolen: member.stolen,
             trouble: member.trouble(),
             counters: member.counters.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect(),

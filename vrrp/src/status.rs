@@ -81,12 +81,10 @@ pub struct MemberStatus {
     pub installed: Vec<VirtualAddress>,
     /// The last advertisement heard.
     pub heard: Option<PeerHeard>,
-    /// The last advertisement of another cluster that uses our vrid: nobody of the file, and for none of our addresses.
+    /// Who advertises here, each by its source: nodes of the file that were heard, and a few strangers. A speaker of before says
+    /// nothing of them.
     #[serde(default)]
-    pub foreign: Option<PeerHeard>,
-    /// The last advertisement that was dropped because its sender has other settings.
-    #[serde(default)]
-    pub rejected: Option<Rejected>,
+    pub advertisers: Vec<Advertiser>,
     /// The last address that somebody took off its interface while it was ours, and when: it is there again.
     #[serde(default)]
     pub stolen: Option<(VirtualAddress, Moment)>,
@@ -97,6 +95,62 @@ pub struct MemberStatus {
     /// not there, and none is from a speaker of before.
     #[serde(default)]
     pub counters: BTreeMap<String, u64>,
+}
+
+/// Somebody who advertises for a virtual router of ours.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Advertiser {
+    /// The last of it, and where that came from.
+    pub said: Said,
+    /// Since when it is heard.
+    pub since: Moment,
+    /// Until when it counts as heard: three intervals after the last one, as far as they are known; 3 to 60 s.
+    pub until: Moment,
+}
+
+impl Advertiser {
+    /// Whether it is heard at present.
+    #[must_use]
+    pub fn is_heard(&self, now: Moment) -> bool {
+        now < self.until
+    }
+}
+
+/// What somebody advertises.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub enum Said {
+    /// It is for addresses of ours, or by a node of the file: it counts in the election.
+    Ours(PeerHeard),
+    /// It is another cluster's, for other addresses.
+    Others(PeerHeard),
+    /// It was dropped, since its sender has other settings.
+    Rejected(Rejected),
+}
+
+impl Said {
+    /// Where it came from.
+    #[must_use]
+    pub fn source(&self) -> IpAddr {
+        match self {
+            Self::Ours(heard) | Self::Others(heard) => heard.source,
+            Self::Rejected(found) => found.source,
+        }
+    }
+
+    /// When it came.
+    #[must_use]
+    pub fn at(&self) -> Moment {
+        match self {
+            Self::Ours(heard) | Self::Others(heard) => heard.at,
+            Self::Rejected(found) => found.at,
+        }
+    }
+
+    /// Whether it was dropped.
+    #[must_use]
+    pub fn is_rejected(&self) -> bool {
+        matches!(self, Self::Rejected(_))
+    }
 }
 
 /// An advertisement for our vrid that is another cluster's, or of a node with another file

@@ -244,7 +244,8 @@ pub struct Router {
     /// Why it can't.
     #[serde(default)]
     pub trouble: Option<String>,
-    /// Another cluster uses its vrid for other addresses: where that one's last advertisement came from, while they come.
+    /// Somebody who is no node of the file uses its vrid: where that one's advertisements come from, while they come; of several
+    /// the one that is heard for longest.
     #[serde(default)]
     pub foreign: Option<String>,
     /// Advertisements sent, received, and refused by reason, and announcements; empty from a speaker of before.

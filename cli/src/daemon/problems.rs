@@ -1,18 +1,15 @@
 //! What is wrong, one sentence each: what, since when, what to look at. `docs/operations.md` lists them all.
 
-use std::{net::IpAddr, time::Duration};
+use std::time::Duration;
 
-use lb_vrrp::{
-    MemberConfig, Moment, State,
-    status::{PeerHeard, Rejected, Untrusted},
-};
+use lb_vrrp::{Moment, State, status::Untrusted};
 
 use super::{
     certificates,
     group::Group,
     hello::{self, Refusal},
     refusing::worse,
-    report::{Facts, Nodes},
+    report::{Facts, heard_by_member},
 };
 use crate::{
     config::MAXCONN,
@@ -22,6 +19,9 @@ use crate::{
 
 mod addresses;
 mod backends;
+mod strangers;
+
+pub(super) use strangers::{is_node, rejected, stranger, strangers_at};
 
 /// Two Actives are ordinary for the time of a hello; for longer they are a problem.
 pub(super) const DUAL_ACTIVE: Duration = Duration::from_millis(2_500);
@@ -50,7 +50,7 @@ pub(super) fn find(facts: &Facts<'_>, status: &Status) -> Vec<Problem> {
     }
     for (group, report) in facts.groups.iter().zip(&status.groups) {
         problems.extend(speaker(facts, group, report));
-        problems.extend(strangers(facts, group));
+        problems.extend(strangers::find(facts, group));
         problems.extend(unheard(facts, group));
         problems.extend(untrusted(facts, group));
         problems.extend(stolen(facts, group));
@@ -264,111 +264,6 @@ fn speaker(facts: &Facts<'_>, group: &Group, report: &crate::control::Group) -> 
     Some(new(format!("the speaker for {} is silent", vip_names(report)), facts.at.wall_of(*at), look_at))
 }
 
-/// Another cluster with our number: what it is seen by.
-enum Stranger<'a> {
-    /// Its advertisements are for other addresses.
-    Foreign(&'a PeerHeard),
-    /// They can't be taken.
-    Rejected(&'a Rejected),
-    /// They are for ours, and its sender is no node of the file.
-    Unknown(&'a PeerHeard),
-}
-
-fn find_stranger<'a>(
-    nodes: &Nodes<'_>,
-    now: Moment,
-    group: &'a Group,
-) -> Option<(&'a MemberConfig, Stranger<'a>)> {
-    let recent = |at: Moment| now.saturating_since(at) < UNHEARD;
-    let is_node = |member: &MemberConfig, source: IpAddr| {
-        let known = &nodes.config.cluster.nodes;
-        known.iter().any(|node| super::report::is_from(nodes, member, source, &node.name))
-    };
-    let members = || {
-        let said = group.status.iter().flat_map(|(_, status)| &status.members);
-        group.config.members.iter().zip(said)
-    };
-    let foreign = members().find_map(|(member, said)| {
-        let heard = said.foreign.as_ref().filter(|heard| recent(heard.at))?;
-        Some((member, Stranger::Foreign(heard)))
-    });
-    let rejected = || {
-        let found = rejected(now, group).find(|(member, found)| !is_node(member, found.source));
-        found.map(|(member, found)| (member, Stranger::Rejected(found)))
-    };
-    let unknown = || {
-        let mut heard = super::report::heard_by_member(group);
-        let found = heard.find(|(member, heard)| recent(heard.at) && !is_node(member, heard.source));
-        found.map(|(member, heard)| (member, Stranger::Unknown(heard)))
-    };
-    foreign.or_else(rejected).or_else(unknown)
-}
-
-/// What was dropped of late because whoever sent it has other settings, with the virtual router that it was for.
-pub(super) fn rejected(now: Moment, group: &Group) -> impl Iterator<Item = (&MemberConfig, &Rejected)> {
-    let said = group.status.iter().flat_map(|(_, status)| &status.members);
-    let all = group.config.members.iter().zip(said);
-    let all = all.filter_map(|(member, said)| Some((member, said.rejected.as_ref()?)));
-    all.filter(move |(_, found)| now.saturating_since(found.at) < UNHEARD)
-}
-
-fn uses_too(member: &MemberConfig, source: IpAddr) -> String {
-    format!("{source} uses vrid {} of {} too", member.vrid, member.vip)
-}
-
-/// Another cluster with our number, in a clause.
-pub(super) fn stranger(nodes: &Nodes<'_>, now: Moment, group: &Group) -> Option<String> {
-    let (member, found) = find_stranger(nodes, now, group)?;
-    Some(match found {
-        Stranger::Foreign(heard) => {
-            format!(
-                "{}, for other addresses, with priority {}",
-                uses_too(member, heard.source),
-                heard.priority
-            )
-        }
-        Stranger::Rejected(found) => format!("{}: {}", uses_too(member, found.source), found.why),
-        Stranger::Unknown(heard) => {
-            format!(
-                "{}, for the same addresses, with priority {}",
-                uses_too(member, heard.source),
-                heard.priority
-            )
-        }
-    })
-}
-
-fn strangers(facts: &Facts<'_>, group: &Group) -> Option<Problem> {
-    let (member, found) = find_stranger(&facts.nodes(), facts.at.moment, group)?;
-    let (source, look_at) = match found {
-        Stranger::Foreign(heard) => (
-            heard.source,
-            "it is another cluster's, for other addresses. One of the two clusters needs another vrid: this one does not \
-             listen to it, but the other one may listen to this, and lose its addresses."
-                .to_owned(),
-        ),
-        Stranger::Rejected(found) => (
-            found.source,
-            format!(
-                "it is no node of {}, and what it sends is dropped: {}. One of the two clusters needs another vrid.",
-                facts.path, found.why
-            ),
-        ),
-        Stranger::Unknown(heard) => (
-            heard.source,
-            format!(
-                "it is no node of {}. One of the two clusters needs another vrid: until then only one of them holds its addresses.",
-                facts.path
-            ),
-        ),
-    };
-    Some(Problem {
-        what: uses_too(member, source),
-        since: alarm_since(facts, AlarmName::ForeignCluster, Some(group)),
-        look_at,
-    })
-}
-
 /// Since when that alarm is on.
 fn alarm_since(facts: &Facts<'_>, name: AlarmName, group: Option<&Group>) -> Option<Timestamp> {
     let group = group.map(|group| &group.config.name);
@@ -418,7 +313,7 @@ fn distrusted<'a>(facts: &Facts<'_>, group: &'a Group) -> Option<(&'a Untrusted,
     let (_, status) = group.status.as_ref()?;
     let recent = |at: Moment| facts.at.moment.saturating_since(at) < UNHEARD;
     let found = status.untrusted.as_ref().filter(|found| recent(found.at))?;
-    let is_heard = super::report::heard_by_member(group)
+    let is_heard = heard_by_member(group)
         .any(|(_, heard)| heard.source == found.source && recent(heard.at) && heard.at != found.at);
     Some((found, is_heard))
 }
@@ -480,9 +375,11 @@ fn owners(
     if facts.at.moment.saturating_since(since) < DUAL_ACTIVE {
         return None;
     }
-    let heard = group.status.iter().flat_map(|(_, status)| &status.members).filter_map(|m| m.heard.as_ref());
-    let unheard =
-        heard.map(|heard| heard.at).max().is_none_or(|at| facts.at.moment.saturating_since(at) > UNHEARD);
+    let nodes = facts.nodes();
+    // A stranger may be heard, too.
+    let heard = heard_by_member(group).filter(|(member, heard)| is_node(&nodes, member, heard.source));
+    let last = heard.map(|(_, heard)| heard.at).max();
+    let unheard = last.is_none_or(|at| facts.at.moment.saturating_since(at) > UNHEARD);
     Some(Problem {
         what: format!("{} both hold {names}", report.holders.join(" and ")),
         since: Some(facts.at.wall_of(since)),

@@ -1,9 +1,9 @@
 //! Builds what `lbctl status` shows from what proxy, speaker and hello say of themselves.
 
-use std::{collections::HashMap, net::IpAddr, time::Duration};
+use std::{collections::HashMap, time::Duration};
 
 use lb_proxy::status as proxy;
-use lb_vrrp::{Interface, MemberConfig, Moment, PeerKind, Readiness, State, status::PeerHeard};
+use lb_vrrp::{Moment, PeerKind, Readiness, State};
 
 use super::{certificates, clock::Instants, group::Group, hello, node::Identity, orders, problems};
 use crate::{
@@ -16,8 +16,11 @@ use crate::{
     output::age::age,
 };
 
+mod heard;
 mod statistics;
 pub(super) mod vips;
+
+pub(super) use heard::{advertisement_of, heard_at, heard_by_member, is_from};
 
 /// A foreign peer whose last advertisement is older than this is not Active as far as we know.
 const ADVERTISES: Duration = Duration::from_secs(4);
@@ -287,43 +290,6 @@ pub(super) fn is_missed(facts: &Facts<'_>, group: &Group, peer: &model::Node) ->
     let session = facts.session.and_then(|session| session.peers().iter().find(|p| p.name == peer.name));
     let said = session.and_then(|peer| peer.last.as_ref()).map(|(at, _)| *at);
     by_silence && was_active && said.is_none_or(|at| at < claim.at)
-}
-
-/// The last advertisement of `peer` for `group`, whichever of its addresses it came from.
-pub(super) fn advertisement_of<'a>(nodes: &Nodes<'_>, group: &'a Group, peer: &str) -> Option<&'a PeerHeard> {
-    let found = heard_by_member(group).filter(|(member, heard)| is_from(nodes, member, heard.source, peer));
-    found.map(|(_, heard)| heard).max_by_key(|heard| heard.at)
-}
-
-/// The last advertisement of each virtual router, with what the file says of that router.
-pub(super) fn heard_by_member(group: &Group) -> impl Iterator<Item = (&MemberConfig, &PeerHeard)> {
-    let members = group.status.iter().flat_map(|(_, status)| &status.members);
-    let pairs = group.config.members.iter().zip(members);
-    pairs.filter_map(|(config, member)| member.heard.as_ref().map(|heard| (config, heard)))
-}
-
-/// Does an advertisement from `source` come from the node `name`?
-pub(super) fn is_from(known: &Nodes<'_>, member: &MemberConfig, source: IpAddr, name: &str) -> bool {
-    let nodes = &known.config.cluster.nodes;
-    if nodes.iter().any(|node| node.name == name && node.address == source) {
-        return true;
-    }
-    if let Some(unicast) = member.transport.unicast() {
-        // The others, in the order of the file.
-        let others = nodes.iter().filter(|node| node.name != known.own);
-        return others.zip(&unicast.peers).any(|(node, peer)| node.name == name && *peer == source);
-    }
-    // On the interface of the [cluster] addresses nodes advertise from these, and over IPv6 from a link-local one.
-    if matches!(member.interface, Interface::Holding(_)) && source.is_ipv4() {
-        return false;
-    }
-    let session = known.session.and_then(|session| session.peers().iter().find(|peer| peer.name == name));
-    let said = session.and_then(|peer| peer.last.as_ref()).map_or(&[][..], |(_, hello)| &hello.addresses);
-    if said.is_empty() {
-        // In a pair it is the other node, as far as this one can tell.
-        return nodes.len() == 2;
-    }
-    said.iter().any(|interface| interface.addresses.contains(&source))
 }
 
 fn peer_node(facts: &Facts<'_>, group: &Group, peer: &Peer) -> GroupNode {

@@ -1,11 +1,13 @@
 //! What a group knows beside its state: how good its node is, and who was heard.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, time::Duration};
 
 use super::{Event, Group, Heard, history, level, member::Member};
 use crate::{
-    MemberId, Moment, PeerKind, Readiness, State, advertisement::Advertisement, is_link_local,
-    status::PeerHeard,
+    MemberId, Moment, PeerKind, Readiness, State,
+    advertisement::Advertisement,
+    is_link_local,
+    status::{PeerHeard, Said},
 };
 
 impl Group {
@@ -91,7 +93,7 @@ impl Group {
             || member.heard.as_ref().is_some_and(|heard| heard.source == source);
         if !is_known && !member.shares_address(advertisement) {
             // Somebody who wants none of our addresses must not keep us from serving them.
-            member.foreign = Some(heard);
+            self.note_advertiser(now, id, Said::Others(heard), Some(advertisement.interval));
             self.history.count("foreign_cluster");
             self.warn(
                 "foreign_cluster",
@@ -103,12 +105,13 @@ impl Group {
             );
             return false;
         }
-        member.heard = Some(heard);
+        member.heard = Some(heard.clone());
         if self.config.peer == PeerKind::Lbctl && self.config.peers.contains(&source) {
             member.peer_heard = (advertisement.priority > 0).then_some(now);
         }
         member.missing = false;
         let own_interval = member.config.interval.get();
+        self.note_advertiser(now, id, Said::Ours(heard), Some(advertisement.interval));
         self.count_on(id, "advertisements_received");
         if advertisement.priority == 0 {
             self.count_on(id, "priority_zero_received");
@@ -134,6 +137,25 @@ impl Group {
             );
         }
         true
+    }
+
+    /// Remembers who sends here.
+    pub(super) fn note_advertiser(
+        &mut self,
+        now: Moment,
+        id: MemberId,
+        mut said: Said,
+        interval: Option<Duration>,
+    ) {
+        let is_node = self.config.peers.contains(&said.source());
+        if let (Said::Ours(heard) | Said::Others(heard), false) = (&mut said, is_node) {
+            // A stranger chooses how long these are.
+            (heard.lacks, heard.adds) = (Vec::new(), Vec::new());
+        }
+        let Some(member) = self.members.get_mut(id.0) else { return };
+        if !member.advertisers.note(now, said, interval, is_node) {
+            self.history.count("advertisers_not_kept");
+        }
     }
 
     /// Takes over the interval of the Active that was heard.

@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use super::advertisers::Advertisers;
 use crate::{
     Family, MemberConfig, Moment, Priority, Version, VirtualAddress, advertisement::Advertisement,
     status::PeerHeard,
@@ -24,8 +25,8 @@ pub(super) struct Member {
     pub(super) link: Result<(), String>,
     /// The last advertisement of another node.
     pub(super) heard: Option<PeerHeard>,
-    /// The last advertisement of another cluster that uses our vrid.
-    pub(super) foreign: Option<PeerHeard>,
+    /// Who advertises here, each by its source.
+    pub(super) advertisers: Advertisers,
     /// Active_Adver_Interval (RFC 9568 §6.1): the Active's own, adopted from its advertisements.
     pub(super) active_adver_interval: Duration,
     /// Acknowledged by the kernel.
@@ -46,7 +47,7 @@ impl Member {
             source: None,
             link: Err("the link is not known yet".to_owned()),
             heard: None,
-            foreign: None,
+            advertisers: Advertisers::default(),
             active_adver_interval: config.interval.get(),
             installed: BTreeSet::new(),
             missing: false,

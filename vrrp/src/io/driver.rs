@@ -317,7 +317,6 @@ impl Lane {
         let mut status = self.group.status();
         for (member, io) in status.members.iter_mut().zip(&self.members) {
             member.interface = io.station.as_ref().ok().map(|station| station.home.name.clone());
-            member.rejected.clone_from(&io.rejected);
             member.counters.extend(io.counters.iter().map(|(name, value)| ((*name).to_owned(), *value)));
         }
         status.untrusted.clone_from(&self.untrusted);

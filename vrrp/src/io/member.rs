@@ -18,7 +18,6 @@ use crate::{
     Family, MemberConfig, Secret,
     advertisement::Advertisement,
     authentication::{Receiver, Sender},
-    status::Rejected,
 };
 
 #[derive(Debug)]
@@ -26,8 +25,6 @@ pub(super) struct MemberIo {
     pub(super) config: MemberConfig,
     /// What was heard with a right signature.
     pub(super) receiver: Receiver,
-    /// What somebody with other settings sent here last.
-    pub(super) rejected: Option<Rejected>,
     /// What was wrong with what was received here.
     pub(super) counters: BTreeMap<&'static str, u64>,
     /// Where it is, or what it waits for.
@@ -72,7 +69,6 @@ impl MemberIo {
         Self {
             config,
             receiver: Receiver::default(),
-            rejected: None,
             counters: BTreeMap::new(),
             station,
             told_source: None,

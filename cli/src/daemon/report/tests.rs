@@ -2,7 +2,10 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use lb_vrrp::{GroupStatus, status::MemberStatus};
+use lb_vrrp::{
+    GroupStatus,
+    status::{Advertiser, MemberStatus, PeerHeard, Rejected, Said},
+};
 
 use super::*;
 use crate::{
@@ -38,6 +41,11 @@ fn instants(milliseconds: u64) -> Instants {
     let earlier = wall.saturating_sub(Duration::from_secs(3600));
     let seconds = wall.saturating_since(earlier) - Duration::from_millis(milliseconds);
     Instants { moment: at(milliseconds), wall: wall.saturating_sub(seconds) }
+}
+
+/// Somebody who said that alone.
+fn advertises(said: Said) -> Advertiser {
+    Advertiser { since: said.at(), until: said.at() + Duration::from_secs(3), said }
 }
 
 /// lb1, ten seconds after its start.
@@ -96,8 +104,7 @@ impl World {
             addresses: config.addresses.clone(),
             installed: if state == State::Active { config.addresses.clone() } else { Vec::new() },
             heard: heard.map(|at| PeerHeard::new(LB2, 253, at)),
-            foreign: None,
-            rejected: None,
+            advertisers: Vec::new(),
             stolen: None,
             trouble: None,
             counters: Default::default(),

@@ -1,19 +1,21 @@
 //! The vips of a group, and their virtual routers.
 
 use lb_vrrp::{
-    Family, Interface, MemberConfig, Moment, PeerKind, State, VirtualAddress,
+    Family, Interface, MemberConfig, PeerKind, State, VirtualAddress,
     status::{MemberStatus, PeerHeard},
 };
 
-use super::{Facts, is_from};
+use super::{Facts, heard_at, is_from};
 use crate::{
     control::{Router, Transport, Vip},
-    daemon::{group::Group, problems::UNHEARD},
+    daemon::{
+        group::Group,
+        problems::{UNHEARD, strangers_at},
+    },
 };
 
 /// One for each table: both families of a vip have one fate, and people think of it as one.
 pub(super) fn vips(facts: &Facts<'_>, group: &Group, holders: &[String]) -> Vec<Vip> {
-    let now = facts.at.moment;
     let status = group.status.as_ref().map(|(_, status)| status);
     let mut vips: Vec<Vip> = Vec::new();
     for (index, config) in group.config.members.iter().enumerate() {
@@ -25,7 +27,7 @@ pub(super) fn vips(facts: &Facts<'_>, group: &Group, holders: &[String]) -> Vec<
         let is_away = |one: &String| !installed.contains(one);
         let unheld = heard.iter().flat_map(|heard| &heard.lacks).map(ToString::to_string).filter(is_away);
         let unheld: Vec<String> = unheld.collect();
-        let router = router(now, status.map(|status| status.state), config, member);
+        let router = router(facts, status.map(|status| status.state), config, member);
         if let Some(vip) = vips.last_mut().filter(|vip| vip.name == config.vip) {
             vip.addresses.extend(addresses);
             vip.installed.extend(installed);
@@ -63,19 +65,25 @@ pub(in crate::daemon) fn of_holder<'a>(
     let nodes = &facts.config.cluster.nodes;
     // Keepalived holds addresses that it does not advertise, too.
     let is_ours = nodes.iter().any(|node| node.name == *holder && node.kind == PeerKind::Lbctl);
-    let heard = member
-        .heard
-        .as_ref()
-        .filter(|heard| heard.priority > 0 && facts.at.moment.saturating_since(heard.at) < UNHEARD)?;
-    (is_ours && *holder != facts.identity.name() && is_from(&facts.nodes(), config, heard.source, holder))
-        .then_some(heard)
+    if !is_ours || *holder == facts.identity.name() {
+        return None;
+    }
+    let its = heard_at(member).filter(|heard| is_from(&facts.nodes(), config, heard.source, holder));
+    // Of two that are the same the last one has all that was compared.
+    let last = its.max_by_key(|heard| heard.at)?;
+    (last.priority > 0 && facts.at.moment.saturating_since(last.at) < UNHEARD).then_some(last)
 }
 
-fn router(now: Moment, state: Option<State>, config: &MemberConfig, member: Option<&MemberStatus>) -> Router {
+fn router(
+    facts: &Facts<'_>,
+    state: Option<State>,
+    config: &MemberConfig,
+    member: Option<&MemberStatus>,
+) -> Router {
     let trouble = member.and_then(|member| member.trouble.clone());
     let state = state.filter(|_| trouble.is_none()).unwrap_or(State::Initialize);
-    let foreign = member.and_then(|member| member.foreign.as_ref());
-    let foreign = foreign.filter(|heard| now.saturating_since(heard.at) < UNHEARD);
+    let foreign =
+        member.and_then(|member| strangers_at(&facts.nodes(), facts.at.moment, config, member).next());
     Router {
         family: match config.family() {
             Family::Ipv4 => "ipv4",
@@ -91,7 +99,7 @@ fn router(now: Moment, state: Option<State>, config: &MemberConfig, member: Opti
         },
         state: state.to_string(),
         trouble,
-        foreign: foreign.map(|heard| heard.source.to_string()),
+        foreign: foreign.map(|stranger| stranger.said.source().to_string()),
         counters: member.map(|member| member.counters.clone()).unwrap_or_default(),
     }
 }

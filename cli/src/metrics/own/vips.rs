@@ -117,7 +117,7 @@ fn states(text: &mut Text, routers: &[OnTheWire<'_>]) {
     for one in routers {
         metric.states(&one.labels(), &STATES, Some(&one.router.state));
     }
-    let help = "1 while another cluster uses the vrid there for other addresses.";
+    let help = "1 while somebody who is no node of the file uses the vrid there.";
     let mut metric = text.metric("lbctl_vip_foreign_cluster", Kind::Gauge, help);
     for one in routers {
         metric.sample(&one.labels(), flag(one.router.foreign.is_some()));

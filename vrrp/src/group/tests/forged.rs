@@ -2,6 +2,7 @@
 //! Backup wait, or an Active go, by sending on and on; only signatures end that.
 
 use super::*;
+use crate::status::{PeerHeard, Said};
 
 const STRANGER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 99));
 
@@ -112,12 +113,57 @@ fn another_cluster_on_our_vrid_is_named_and_keeps_nobody_from_serving() {
     node.run(10_000_000);
     assert_eq!(node.hear_exactly(0, STRANGER, &theirs), ["warning foreign_cluster"], "no answer either");
     assert_eq!((node.state(), node.counter("foreign_cluster")), (State::Active, 2));
-    let foreign = node.group.status().members[0].foreign.clone().unwrap();
-    assert_eq!((foreign.source, foreign.priority), (STRANGER, 255));
+    let [named] = node.group.status().members.remove(0).advertisers.try_into().unwrap();
+    assert_eq!(named.said, Said::Others(PeerHeard::new(STRANGER, 255, node.now)));
     // Who wants one of them is somebody to reckon with.
     let shared = Advertisement { addresses: vec![theirs.addresses[0], VIP.address], ..theirs };
     node.hear_exactly(0, STRANGER, &shared);
     assert_eq!(node.state(), State::Backup);
+}
+
+/// Whoever speaks for our very addresses is reckoned with, and does not hide the node, nor the node him.
+#[test]
+fn a_stranger_who_wants_our_addresses_is_known_beside_the_node_that_is_heard_more_often() {
+    let mut node = backup_of_a_known_peer();
+    for tenth in 0..100 {
+        node.hear_exactly(0, LOWER, &every(10));
+        if tenth % 10 == 3 {
+            node.hear_exactly(0, STRANGER, &Advertisement { priority: 100, ..every(100) });
+            node.group.handle_rejected(node.now, MemberId(0), rejected(STRANGER, node.now));
+        }
+        node.run(100_000);
+        if tenth < 3 {
+            continue;
+        }
+        let known = node.group.status().members.remove(0).advertisers;
+        let heard = known.iter().filter(|one| one.is_heard(node.now));
+        let heard: Vec<_> = heard.map(|one| (one.said.source(), one.said.is_rejected())).collect();
+        assert_eq!(heard, [(LOWER, false), (STRANGER, false), (STRANGER, true)], "after {tenth} tenths");
+    }
+    node.run(2_900_000);
+    let known = node.group.status().members.remove(0).advertisers;
+    assert!(known.iter().all(|one| !one.is_heard(node.now)), "{known:?}");
+}
+
+fn rejected(source: IpAddr, at: Moment) -> crate::status::Rejected {
+    crate::status::Rejected { source, why: "the password is not ours".to_owned(), at }
+}
+
+#[test]
+fn a_stranger_for_whom_there_is_no_room_is_counted() {
+    let mut node = backup_of_a_known_peer();
+    for last in 1..=20 {
+        node.group.handle_rejected(
+            node.now,
+            MemberId(0),
+            rejected(IpAddr::from([198, 51, 100, last]), node.now),
+        );
+    }
+    assert_eq!(node.counter("advertisers_not_kept"), 12);
+    assert_eq!(node.group.status().members[0].advertisers.len(), 8);
+    node.hear_exactly(0, LOWER, &every(10));
+    assert_eq!(node.group.status().members[0].advertisers.len(), 9, "a node of the file has its own");
+    assert_eq!(node.counter("advertisers_not_kept"), 12);
 }
 
 /// The file is being changed on one node after the other: a node of it stays one, whatever its list.

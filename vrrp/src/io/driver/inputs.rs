@@ -169,10 +169,9 @@ impl Driver<'_> {
             Err(error) => {
                 lane.count_on(member.0, error.counter());
                 let source = received.source(packet);
-                if let (Some(io), Some(source)) = (lane.members.get_mut(member.0), source)
-                    && error.is_of_other_settings()
-                {
-                    io.rejected = Some(Rejected { source, why: error.to_string(), at: now });
+                if let Some(source) = source.filter(|_| error.is_of_other_settings()) {
+                    let rejected = Rejected { source, why: error.to_string(), at: now };
+                    lane.group.handle_rejected(now, member, rejected);
                 }
                 self.note_reject(now, group, &vip, source, &error);
                 self.watch_flood(now, group, member, &vip);

@@ -7,7 +7,7 @@ use crate::{
     Authentication, MemberId, Moment,
     advertisement::{Advertisement, DecodeError},
     io::remarks::Key,
-    status::Untrusted,
+    status::{Rejected, Untrusted},
 };
 
 impl Driver<'_> {
@@ -37,6 +37,8 @@ impl Driver<'_> {
             }
         }
         if dropped {
+            let rejected = Rejected { source, why: fault.to_string(), at: now };
+            lane.group.handle_rejected(now, id, rejected);
             self.note_reject(now, group, &vip, Some(source), fault);
             // Looking at a signature costs more than any other packet.
             self.watch_flood(now, group, id, &vip);

@@ -146,7 +146,8 @@ fn peer_whose_advertisements_are_dropped_is_unheard_for_that_reason() {
     world.hears(at(9_500), State::Active, Ready::Yes, &hash);
     let (_, status) = world.groups[0].status.as_mut().expect("said");
     let why = "version 2 is not what this virtual router speaks".to_owned();
-    status.members[0].rejected = Some(lb_vrrp::status::Rejected { source: LB2, why, at: at(9_900) });
+    status.members[0].advertisers =
+        vec![advertises(Said::Rejected(Rejected { source: LB2, why, at: at(9_900) }))];
     let why = "lb2 lives, but its advertisements do not arrive: those for web are dropped: version 2 is not what this virtual router speaks";
     let found = named(&mut world, 10_000, None);
     assert!(found.contains(&("advertisements_missing", why.to_owned())), "{found:?}");
@@ -215,29 +216,29 @@ fn keepalived_does_not_say_whether_it_could_take_over_and_a_node_alone_has_no_st
 #[test]
 fn each_way_in_which_another_cluster_uses_the_vrid_is_the_same_alarm() {
     const STRANGER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 77));
-    type Make = fn(&mut MemberStatus);
-    let table: [(Make, &str); 3] = [
+    let table = [
         (
-            |member| member.foreign = Some(PeerHeard::new(STRANGER, 200, at(9_900))),
+            Said::Others(PeerHeard::new(STRANGER, 200, at(9_900))),
             "192.0.2.77 uses vrid 51 of web too, for other addresses, with priority 200",
         ),
         (
-            |member| {
-                let why = "the password is not ours".to_owned();
-                member.rejected = Some(lb_vrrp::status::Rejected { source: STRANGER, why, at: at(9_900) });
-            },
+            Said::Rejected(Rejected {
+                source: STRANGER,
+                why: "the password is not ours".to_owned(),
+                at: at(9_900),
+            }),
             "192.0.2.77 uses vrid 51 of web too: the password is not ours",
         ),
         (
-            |member| member.heard = Some(PeerHeard::new(STRANGER, 100, at(9_900))),
+            Said::Ours(PeerHeard::new(STRANGER, 100, at(9_900))),
             "192.0.2.77 uses vrid 51 of web too, for the same addresses, with priority 100",
         ),
     ];
-    for (make, expected) in table {
+    for (said, expected) in table {
         let mut world = World::of(&FILE.replace("interface = \"eth1\"\n", ""));
         world.is(State::Active, at(1_000), None);
         let (_, status) = world.groups[0].status.as_mut().expect("said");
-        make(&mut status.members[0]);
+        status.members[0].advertisers = vec![advertises(said)];
         assert_eq!(named(&mut world, 10_000, None), [("foreign_cluster", expected.to_owned())]);
         let problems = world.status(10_000).problems;
         assert!(problems.iter().any(|one| one.what == "192.0.2.77 uses vrid 51 of web too"), "{problems:?}");

@@ -8,7 +8,9 @@ fn another_cluster_with_the_same_vrid_is_a_problem_and_no_word_of_the_other_node
     let mut world = World::of(&file);
     world.is(State::Backup, at(100), Some(at(9_900)));
     let (_, status) = world.groups[0].status.as_mut().expect("said");
-    status.members[0].heard.as_mut().expect("heard").source = IpAddr::from([192, 0, 2, 77]);
+    let stranger = PeerHeard::new(IpAddr::from([192, 0, 2, 77]), 253, at(9_900));
+    status.members[0].heard = Some(stranger.clone());
+    status.members[0].advertisers = vec![advertises(Said::Ours(stranger))];
     let status = world.status(10_000);
     assert_eq!(status.groups[0].nodes[1].heard, None);
     let problem = &status.problems[0];
@@ -22,7 +24,7 @@ fn another_cluster_that_wants_other_addresses_is_a_problem_while_it_is_heard() {
     world.is(State::Active, at(100), None);
     let (_, status) = world.groups[0].status.as_mut().expect("said");
     let source = "fe80::77".parse().unwrap();
-    status.members[0].foreign = Some(PeerHeard::new(source, 200, at(9_900)));
+    status.members[0].advertisers = vec![advertises(Said::Others(PeerHeard::new(source, 200, at(9_900))))];
     let status = world.status(10_000);
     let problem = &status.problems[0];
     assert_eq!(problem.what, "fe80::77 uses vrid 51 of web too");
@@ -31,6 +33,48 @@ fn another_cluster_that_wants_other_addresses_is_a_problem_while_it_is_heard() {
     let later = world.status(13_000);
     assert_eq!(later.groups[0].vips[0].routers[0].foreign, None);
     assert!(later.problems.iter().all(|problem| !problem.what.contains("vrid")), "{:?}", later.problems);
+}
+
+/// The speaker hears both, now one and now the other one last.
+#[test]
+fn stranger_that_wants_our_addresses_and_the_node_that_holds_them_hide_neither_the_other() {
+    let mut world = World::of(&FILE.replace("interface = \"eth1\"\n", ""));
+    let hash = world.config.hash.clone();
+    world.hears(at(9_500), State::Active, Ready::Yes, &hash);
+    world.is(State::Backup, at(100), None);
+    let node = PeerHeard::new(LB2, 253, at(9_900));
+    let stranger = PeerHeard::new(IpAddr::from([192, 0, 2, 77]), 100, at(9_950));
+    let all = [&stranger, &node].map(|heard| advertises(Said::Ours(heard.clone())));
+    for last in [node, stranger] {
+        let (_, said) = world.groups[0].status.as_mut().expect("said");
+        said.members[0].heard = Some(last);
+        said.members[0].advertisers = all.to_vec();
+        let status = world.status(10_000);
+        assert_eq!(only_problem(&status).split(": ").next(), Some("192.0.2.77 uses vrid 51 of web too"));
+        assert_eq!(status.groups[0].nodes[1].heard, Some(instants(9_900).wall));
+        let holder = &status.groups[0].vips[0];
+        assert_eq!((holder.unheld.len(), holder.routers[0].foreign.as_deref()), (0, Some("192.0.2.77")));
+    }
+}
+
+#[test]
+fn of_several_strangers_each_is_named_and_the_first_one_stays_the_first() {
+    let mut world = World::of(&FILE.replace("interface = \"eth1\"\n", ""));
+    world.is(State::Active, at(100), None);
+    let of = |last: u8, since: u64| {
+        let heard = PeerHeard::new(IpAddr::from([192, 0, 2, last]), 100, at(9_950));
+        Advertiser { since: at(since), ..advertises(Said::Others(heard)) }
+    };
+    let mut look_at = |strangers: Vec<Advertiser>| {
+        let (_, said) = world.groups[0].status.as_mut().expect("said");
+        said.members[0].advertisers = strangers;
+        let problem = world.status(10_000).problems.remove(0);
+        assert_eq!(problem.what, "192.0.2.77 uses vrid 51 of web too");
+        problem.look_at.rsplit(". ").next().unwrap_or_default().to_owned()
+    };
+    assert_eq!(look_at(vec![of(78, 9_000), of(77, 5_000)]), "And so does 192.0.2.78.");
+    let many = vec![of(80, 8_000), of(79, 8_000), of(77, 5_000), of(82, 8_000), of(81, 8_000), of(83, 8_000)];
+    assert_eq!(look_at(many), "And so do 192.0.2.79, 192.0.2.80, 192.0.2.81, 192.0.2.82 and 1 more.");
 }
 
 #[test]
