@@ -27,7 +27,8 @@ struct Own {
 impl Own {
     fn start(words: &[String], folder: &Path, on: &[usize]) -> anyhow::Result<Self> {
         let log = folder.join(format!("{}.log", words[0]));
-        let mut command = Command::new(std::env::current_exe()?);
+        // Not by its path: somebody may build another one while this runs.
+        let mut command = Command::new("/proc/self/exe");
         let mut running = Running::start(command.args(words), on, &log, true)?;
         let (input, output) = running.pipes()?;
         Ok(Self { _running: running, input, output: BufReader::new(output), log })
