@@ -11,6 +11,7 @@ mod handshake;
 mod kernel;
 mod ocsp;
 mod peer_name;
+mod pem;
 mod provider;
 mod record;
 mod refusal;

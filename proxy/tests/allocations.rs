@@ -39,6 +39,8 @@ mod certificates;
 mod frames;
 #[path = "allocations/http2.rs"]
 mod http2;
+#[path = "allocations/keys.rs"]
+mod keys;
 #[allow(dead_code, reason = "shared with the tests of TLS")]
 #[path = "tls/peer.rs"]
 mod peer;
@@ -85,12 +87,16 @@ unsafe impl GlobalAlloc for Counting {
     }
 
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        // SAFETY: the block has so many bytes until it is passed on.
+        keys::look(unsafe { std::slice::from_raw_parts(block, layout.size()) });
         note(1, size.cast_signed() - layout.size().cast_signed());
         // SAFETY: the caller's promise is passed on.
         unsafe { System.realloc(block, layout, size) }
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        // SAFETY: the same.
+        keys::look(unsafe { std::slice::from_raw_parts(block, layout.size()) });
         note(0, -layout.size().cast_signed());
         // SAFETY: the caller's promise is passed on.
         unsafe { System.dealloc(block, layout) }

@@ -94,8 +94,7 @@ pub(crate) fn read(files: &[TlsFiles], folder: &Path, now: SystemTime) -> Found 
     found
 }
 
-/// What is in a file. There may be a key in it: these bytes are overwritten when the certificate is made. What the reader of PEM copies out of
-/// them is in its hands.
+/// What is in a file. There may be a key in it: these bytes are overwritten when the certificate is made.
 type Content = Result<Zeroizing<Vec<u8>>, ReadError>;
 
 struct Reader<'a> {

@@ -4,14 +4,15 @@ use std::{sync::Arc, time::SystemTime};
 
 use rustls::{
     Error, InconsistentKeys,
-    pki_types::{
-        CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer,
-        pem::{self, PemObject},
-    },
+    crypto::aws_lc_rs::sign::any_supported_type,
+    pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs1KeyDer, PrivatePkcs8KeyDer, PrivateSec1KeyDer},
     sign::CertifiedKey,
 };
 
-use super::{Ocsp, OcspError, SelfSigned, X509, provider};
+use super::{
+    Ocsp, OcspError, SelfSigned, X509,
+    pem::{self, Broken, Section},
+};
 
 /// What is shown to the other side of a connection, with the key that proves it.
 #[derive(Clone, Debug)]
@@ -64,8 +65,8 @@ impl Certificate {
     /// # Errors
     /// One of them is no such thing, or the two don't belong together.
     pub fn from_pem(certificates: &[u8], key: Option<&[u8]>) -> Result<Self, CertificateError> {
-        let chain: Vec<_> =
-            CertificateDer::pem_slice_iter(certificates).collect::<Result<_, _>>().map_err(broken)?;
+        let chain = pem::contents(certificates, b"CERTIFICATE").map_err(broken)?;
+        let chain: Vec<_> = chain.into_iter().map(CertificateDer::from).collect();
         let Some(own) = chain.first() else {
             return Err(match has(certificates, b"CERTIFICATE REQUEST-----") {
                 true => CertificateError::Request,
@@ -74,21 +75,24 @@ impl Certificate {
         };
         let facts = X509::read(own).map_err(|error| CertificateError::Certificate(error.to_string()))?;
         let text = key.unwrap_or(certificates);
-        let secret = PrivateKeyDer::from_pem_slice(text).map_err(|error| match error {
-            pem::Error::NoItemsFound if has(text, b"ENCRYPTED PRIVATE KEY-----") => {
-                CertificateError::Encrypted
+        let section = first_key(text).map_err(broken)?.ok_or_else(|| {
+            match has(text, b"ENCRYPTED PRIVATE KEY-----") {
+                true => CertificateError::Encrypted,
+                false if key.is_some() => CertificateError::NoKeyAlone,
+                false => CertificateError::NoKey,
             }
-            pem::Error::NoItemsFound if key.is_some() => CertificateError::NoKeyAlone,
-            pem::Error::NoItemsFound => CertificateError::NoKey,
+        })?;
+        let secret = section.content().map_err(|error| match has(text, b"Proc-Type: 4,ENCRYPTED") {
             // OpenSSL's own form: the cipher stands in the section.
-            _ if has(text, b"Proc-Type: 4,ENCRYPTED") => CertificateError::Encrypted,
-            error => broken(error),
+            true => CertificateError::Encrypted,
+            false => broken(error),
         })?;
-        let key = CertifiedKey::from_der(chain, secret, provider()).map_err(|error| match error {
-            Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => CertificateError::Mismatch,
-            Error::InvalidCertificate(error) => CertificateError::Certificate(format!("{error:?}")),
-            _ => CertificateError::Key,
-        })?;
+        let secret = match section.label {
+            RSA => PrivatePkcs1KeyDer::from(&secret[..]).into(),
+            EC => PrivateSec1KeyDer::from(&secret[..]).into(),
+            _ => PrivatePkcs8KeyDer::from(&secret[..]).into(),
+        };
+        let key = certified(chain, &secret)?;
         Ok(Self { key: Arc::new(key), facts, made: None, ocsp: None })
     }
 
@@ -99,8 +103,8 @@ impl Certificate {
     pub fn from_self_signed(made: Arc<SelfSigned>) -> Result<Self, CertificateError> {
         let own = CertificateDer::from(made.certificate().to_vec());
         let facts = X509::read(&own).map_err(|error| CertificateError::Certificate(error.to_string()))?;
-        let secret = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(made.key().to_vec()));
-        let key = CertifiedKey::from_der(vec![own], secret, provider()).map_err(|_| CertificateError::Key)?;
+        let secret = PrivatePkcs8KeyDer::from(made.key()).into();
+        let key = certified(vec![own], &secret).map_err(|_| CertificateError::Key)?;
         Ok(Self { key: Arc::new(key), facts, made: Some(made), ocsp: None })
     }
 
@@ -158,15 +162,33 @@ fn has(text: &[u8], what: &[u8]) -> bool {
     text.windows(what.len()).any(|window| window == what)
 }
 
-fn broken(error: pem::Error) -> CertificateError {
-    CertificateError::Pem(match error {
-        pem::Error::MissingSectionEnd { .. } => "a section has no line -----END ...-----".to_owned(),
-        pem::Error::IllegalSectionStart { .. } => {
-            "a line -----BEGIN ...----- does not end as it should".to_owned()
-        }
-        pem::Error::Base64Decode(_) => "a section is not base64".to_owned(),
-        error => format!("{error:?}"),
-    })
+fn broken(error: Broken) -> CertificateError {
+    CertificateError::Pem(error.to_string())
+}
+
+/// PKCS #1
+const RSA: &[u8] = b"RSA PRIVATE KEY";
+
+/// RFC 5915
+const EC: &[u8] = b"EC PRIVATE KEY";
+
+fn first_key(text: &[u8]) -> Result<Option<Section<'_>>, Broken> {
+    let is_key = |section: &Section<'_>| matches!(section.label, RSA | EC | b"PRIVATE KEY");
+    pem::sections(text).find(|section| section.as_ref().map_or(true, is_key)).transpose()
+}
+
+/// What signs with a key lends it, and keeps its own in memory that AWS-LC overwrites.
+fn certified(
+    chain: Vec<CertificateDer<'static>>,
+    secret: &PrivateKeyDer<'_>,
+) -> Result<CertifiedKey, CertificateError> {
+    let key = CertifiedKey::new(chain, any_supported_type(secret).map_err(|_| CertificateError::Key)?);
+    match key.keys_match() {
+        Ok(()) | Err(Error::InconsistentKeys(InconsistentKeys::Unknown)) => Ok(key),
+        Err(Error::InconsistentKeys(InconsistentKeys::KeyMismatch)) => Err(CertificateError::Mismatch),
+        Err(Error::InvalidCertificate(error)) => Err(CertificateError::Certificate(format!("{error:?}"))),
+        Err(_) => Err(CertificateError::Key),
+    }
 }
 
 #[cfg(test)]

@@ -10,10 +10,7 @@ use aws_lc_rs::digest;
 use rustls::{
     DigitallySignedStruct, DistinguishedName, Error, RootCertStore, SignatureScheme,
     client::danger::HandshakeSignatureValid,
-    pki_types::{
-        CertificateDer, CertificateRevocationListDer, UnixTime,
-        pem::{self, PemObject},
-    },
+    pki_types::{CertificateDer, CertificateRevocationListDer, UnixTime},
     server::{
         WebPkiClientVerifier,
         danger::{ClientCertVerified, ClientCertVerifier},
@@ -21,7 +18,7 @@ use rustls::{
 };
 use x509_parser::prelude::{CertificateRevocationList, FromDer};
 
-use super::provider;
+use super::{pem, provider};
 use crate::node::Published;
 
 /// What is wrong with a file of authorities or of what they have revoked: the end of a sentence that begins with its name.
@@ -52,9 +49,8 @@ pub type Der = CertificateDer<'static>;
 /// # Errors
 /// There is none, or one is no such thing.
 pub fn authorities(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, AuthorityError> {
-    let all: Vec<_> = CertificateDer::pem_slice_iter(pem)
-        .collect::<Result<_, pem::Error>>()
-        .map_err(|_| AuthorityError::Pem)?;
+    let all = pem::contents(pem, b"CERTIFICATE").map_err(|_| AuthorityError::Pem)?;
+    let all: Vec<_> = all.into_iter().map(CertificateDer::from).collect();
     if all.is_empty() {
         return Err(AuthorityError::NoCertificate);
     }
@@ -84,9 +80,7 @@ impl Revoked {
 /// # Errors
 /// There is none, or one is no such thing.
 pub fn revoked(pem: &[u8]) -> Result<Vec<Revoked>, AuthorityError> {
-    let all: Vec<_> = CertificateRevocationListDer::pem_slice_iter(pem)
-        .collect::<Result<_, pem::Error>>()
-        .map_err(|_| AuthorityError::Pem)?;
+    let all = pem::contents(pem, b"X509 CRL").map_err(|_| AuthorityError::Pem)?;
     if all.is_empty() {
         return Err(AuthorityError::NoList);
     }
@@ -96,7 +90,7 @@ pub fn revoked(pem: &[u8]) -> Result<Vec<Revoked>, AuthorityError> {
         let next_update = list.next_update().map(|at| SystemTime::from(at.to_datetime()));
         Ok(Revoked { der, next_update })
     };
-    all.into_iter().map(read).collect()
+    all.into_iter().map(|der| read(der.into())).collect()
 }
 
 /// What certificates have to lead to.

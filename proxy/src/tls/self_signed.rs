@@ -10,6 +10,7 @@ use rcgen::{
     CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose,
 };
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroize;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -63,6 +64,12 @@ impl SelfSigned {
     /// PKCS #8, in DER.
     pub(super) fn key(&self) -> &[u8] {
         &self.key
+    }
+}
+
+impl Drop for SelfSigned {
+    fn drop(&mut self) {
+        self.key.zeroize();
     }
 }
 
