@@ -144,6 +144,8 @@ pub struct Frontend {
     pub tls: BTreeMap<usize, Arc<Tls>>,
     /// Those of its listeners without TLS where a client may begin with HTTP/2 (RFC 9113 §3.3), by their place likewise.
     pub http2: BTreeSet<usize>,
+    /// Those of its listeners with HTTP/2 where no stream is a WebSocket (RFC 8441), by their place likewise.
+    pub without_websocket: BTreeSet<usize>,
     /// Client connections of this frontend; the excess waits in the kernel's queue.
     pub maxconn: u32,
     /// Inactivity of a client, and the limit on reading a request's head and on idling between requests.
@@ -340,6 +342,7 @@ impl Frontend {
             inherited: Vec::new(),
             tls: BTreeMap::new(),
             http2: BTreeSet::new(),
+            without_websocket: BTreeSet::new(),
             maxconn: 20_000,
             timeout: FrontendTimeouts::default(),
             forwardfor: false,

@@ -50,11 +50,15 @@ mod servers_reload;
 mod servers_rules;
 #[path = "http2/servers_sharing.rs"]
 mod servers_sharing;
+#[path = "http2/servers_streams.rs"]
+mod servers_streams;
 #[path = "http2/servers_tls.rs"]
 mod servers_tls;
 #[path = "http2/servers_trailers.rs"]
 mod servers_trailers;
 #[path = "http2/smuggling.rs"]
 mod smuggling;
+#[path = "http2/tunnels.rs"]
+mod tunnels;
 #[path = "http2/websocket.rs"]
 mod websocket;

@@ -311,9 +311,15 @@ fn hsts(out: &mut String, frontend: &Frontend) {
 fn binds(frontend: &Frontend) -> Vec<String> {
     let mut binds: Vec<String> = Vec::new();
     let tls_of = |place: usize| {
-        let http2 = if frontend.http2.contains(&place) { ", http2 = true" } else { "" };
+        let mut http2 = String::new();
+        if frontend.http2.contains(&place) {
+            http2 += ", http2 = true";
+        }
+        if frontend.without_websocket.contains(&place) {
+            http2 += ", http2_websocket = false";
+        }
         let tls = frontend.tls.get(&place).map(|tls| format!(", tls = {}", tls::write(tls)));
-        tls.unwrap_or_default() + http2
+        tls.unwrap_or_default() + &http2
     };
     for (place, bind) in frontend.binds.iter().enumerate() {
         let more = accept(&bind.accept_proxy) + &tls_of(place);

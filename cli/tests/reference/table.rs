@@ -121,6 +121,7 @@ const COMPANIONS: &[(&str, &str, &[&str])] = &[
     ("[notify.NAME]", "user", &[SMTP, SENDER, RECIPIENTS, "password_file = \"/etc/lbctl/mail-password\""]),
     ("[notify.NAME]", "password_file", &[SMTP, SENDER, RECIPIENTS, "user = \"lbctl\""]),
     ("[notify.NAME]", "mail_interval", &[SMTP, SENDER, RECIPIENTS]),
+    ("[frontend.NAME] bind", "http2_websocket", &["http2 = true"]),
     ("[frontend.NAME] bind", "vip", &["port = 80"]),
     ("[frontend.NAME] bind", "port", &["vip = \"web\""]),
     ("[frontend.NAME] bind", "mode", &["unix = \"/run/app.sock\""]),

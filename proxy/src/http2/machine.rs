@@ -80,6 +80,8 @@ pub struct Machine {
     decoder: hpack::Decoder,
     /// Streams that a client may have open at a time.
     most: usize,
+    /// What has been said once can't be taken back (RFC 8441 §3).
+    websocket: bool,
     streams: Slab<Stream>,
     /// By number, which only grows.
     ids: Vec<(u32, usize)>,
@@ -137,11 +139,13 @@ enum Leave {
 }
 
 impl Machine {
-    /// Of a client's connection that begins in this tick and may have so many streams open at a time: 1 to 100.
+    /// Of a client's connection that begins in this tick and may have so many streams open at a time: 1 to 100. `websocket` says if it
+    /// may open a WebSocket as one of them (RFC 8441).
     #[must_use]
-    pub fn new(pools: &Rc<Pools>, streams: usize, now: u64) -> Self {
+    pub fn new(pools: &Rc<Pools>, streams: usize, websocket: bool, now: u64) -> Self {
         let mut machine = Self::of(Role::Server, pools, now);
         machine.most = streams.clamp(1, STREAMS);
+        machine.websocket = websocket;
         machine.put_settings();
         machine.put(Kind::WindowUpdate, 0, 0, &fit(WINDOW - 65_535).to_be_bytes());
         machine
@@ -168,6 +172,7 @@ impl Machine {
             out: None,
             decoder: hpack::Decoder::default(),
             most: STREAMS,
+            websocket: false,
             streams: Slab::new(),
             ids: Vec::new(),
             last: 0,

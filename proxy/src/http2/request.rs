@@ -27,6 +27,7 @@ pub(super) struct Writer {
     seen: Seen,
     lengths: Lengths,
     has_length: bool,
+    takes_protocol: bool,
     /// It asks for a WebSocket.
     is_tunnel: bool,
     /// The request line is written, and with it Host if `:authority` says it.
@@ -77,8 +78,9 @@ pub(super) struct Written {
 }
 
 impl Writer {
-    /// Another request begins.
-    pub(super) fn begin(&mut self) {
+    /// Another request begins. `websocket` says if it may ask for one: to who was not told so `:protocol` means nothing (RFC 8441 §3).
+    pub(super) fn begin(&mut self, websocket: bool) {
+        self.takes_protocol = websocket;
         for text in [&mut self.method, &mut self.path, &mut self.authority, &mut self.host, &mut self.cookie]
         {
             text.clear();
@@ -160,7 +162,7 @@ impl Writer {
             b"path" => (&mut seen.path, &mut self.path),
             b"authority" => (&mut seen.authority, &mut self.authority),
             // RFC 8441 §4
-            b"protocol" => {
+            b"protocol" if self.takes_protocol => {
                 if std::mem::replace(&mut seen.protocol, true) {
                     return Err("a pseudo-header field twice");
                 }

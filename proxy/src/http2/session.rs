@@ -91,7 +91,9 @@ impl Session {
     /// Of a connection that has said nothing yet; its listener is at this place in its frontend.
     pub(crate) fn new<S>(connection: &Connection<S>, place: usize) -> Self {
         let worker = connection.worker();
-        let machine = Machine::new(worker.http2_pools(), most_streams(connection), worker.wheel().ticks());
+        let websocket = !connection.frontend().without_websocket.contains(&place.saturating_sub(1));
+        let machine =
+            Machine::new(worker.http2_pools(), most_streams(connection), websocket, worker.wheel().ticks());
         Self {
             shared: Shared::new(machine),
             inbox: None,

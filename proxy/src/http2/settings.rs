@@ -67,12 +67,12 @@ impl Settings {
 }
 
 /// What we want of a client: the payload of our first frame.
-pub(super) fn of_server(streams: u32, window: u32, head: u32) -> [u8; 24] {
+pub(super) fn of_server(streams: u32, window: u32, head: u32, websocket: bool) -> [u8; 24] {
     entries([
         (MAX_CONCURRENT_STREAMS, streams),
         (INITIAL_WINDOW_SIZE, window),
         (MAX_HEADER_LIST_SIZE, head),
-        (ENABLE_CONNECT_PROTOCOL, 1),
+        (ENABLE_CONNECT_PROTOCOL, websocket.into()),
     ])
 }
 

@@ -32,7 +32,7 @@ fn take_sent(machine: &mut Machine, sent: &mut Vec<u8>) {
 }
 
 fn run(bytes: &[u8], size: usize) -> Outcome {
-    let mut machine = Machine::new(&Rc::default(), 100, 0);
+    let mut machine = Machine::new(&Rc::default(), 100, true, 0);
     let mut inbox: Buffer = BufferPool::take(&Rc::new(BufferPool::default()));
     let (mut sent, mut open, mut failure) = (Vec::new(), Vec::new(), None);
     let begin = [PREFACE, &frame(SETTINGS, 0, 0, b"")].concat();

@@ -37,7 +37,7 @@ struct Alone {
 
 impl Alone {
     fn new() -> Self {
-        let machine = Machine::new(&Rc::default(), 100, 0);
+        let machine = Machine::new(&Rc::default(), 100, true, 0);
         let inbox = BufferPool::take(&Rc::new(BufferPool::default()));
         Self { machine, inbox, open: Vec::new(), sent: Vec::new(), has_failed: false }
     }

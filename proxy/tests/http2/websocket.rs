@@ -16,10 +16,10 @@ use super::{
     rules::PROTOCOL_ERROR,
 };
 
-const CANCEL: u32 = 8;
+pub(crate) const CANCEL: u32 = 8;
 
 /// Extended CONNECT on this stream.
-fn connect(stream: u32, flags: u8, path: &str, fields: &[(&str, &str)]) -> Vec<u8> {
+pub(crate) fn connect(stream: u32, flags: u8, path: &str, fields: &[(&str, &str)]) -> Vec<u8> {
     let first = [
         (":method", "CONNECT"),
         (":protocol", "websocket"),
@@ -33,7 +33,7 @@ fn connect(stream: u32, flags: u8, path: &str, fields: &[(&str, &str)]) -> Vec<u
 }
 
 /// What a server answers to the key in this head.
-fn accepted(head: &str) -> String {
+pub(crate) fn accepted(head: &str) -> String {
     let key = head.lines().find_map(|line| line.strip_prefix("sec-websocket-key: ")).unwrap();
     assert_eq!(key.len(), 24, "{head}");
     let text = format!("{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
@@ -48,7 +48,7 @@ fn accepted(head: &str) -> String {
 }
 
 /// Agrees to every WebSocket, says `hello` and then everything again; tells of the heads.
-async fn echoing() -> (Scripted, tokio::sync::mpsc::UnboundedReceiver<String>) {
+pub(crate) async fn echoing() -> (Scripted, tokio::sync::mpsc::UnboundedReceiver<String>) {
     let (tell, told) = tokio::sync::mpsc::unbounded_channel();
     let server = Scripted::start(move |mut stream: TcpStream| {
         let tell = tell.clone();
@@ -66,7 +66,7 @@ async fn echoing() -> (Scripted, tokio::sync::mpsc::UnboundedReceiver<String>) {
 }
 
 /// Content on this stream until so many bytes of it are there; windows are opened for it.
-fn content(client: &mut Client, stream: u32, length: usize) -> Vec<u8> {
+pub(crate) fn content(client: &mut Client, stream: u32, length: usize) -> Vec<u8> {
     let mut content = Vec::new();
     while content.len() < length {
         let next = client.next(DATA);
@@ -78,7 +78,7 @@ fn content(client: &mut Client, stream: u32, length: usize) -> Vec<u8> {
     content
 }
 
-fn status(client: &mut Client) -> Vec<(String, String)> {
+pub(crate) fn status(client: &mut Client) -> Vec<(String, String)> {
     let head = client.next(HEADERS);
     assert_eq!(head.flags & END_STREAM, 0);
     client.decode(&head.payload)
@@ -192,6 +192,39 @@ async fn answers_of_ours_are_no_tunnel() {
         }
         client.get(7, "/alive", &[]);
         assert_eq!(client.answer(7).status(), "200");
+    })
+    .await;
+}
+
+/// RFC 8441 §3: who was not told of it may not ask, and asks in the way of HTTP/1.1.
+#[tokio::test]
+async fn listener_without_websockets_does_not_offer_them() {
+    let (server, _told) = echoing().await;
+    let mut config = config(&[server.address]);
+    config.frontends[0].without_websocket = [0].into();
+    let mut also = config.clone();
+    also.frontends[0].without_websocket.clear();
+    let proxy = start(config);
+    let address = rig::address(&proxy);
+    let mut client = peer::apart(move || {
+        let mut client = Client::begun(address);
+        let settings = client.next(SETTINGS).payload;
+        assert!(!settings.chunks(6).any(|entry| entry == [0, 8, 0, 0, 0, 1]), "{settings:?}");
+        client.send(&connect(1, 0, "/chat", &[]));
+        assert_eq!(client.next(RST_STREAM).code(), PROTOCOL_ERROR);
+        assert!(client.so_far().1);
+        client
+    })
+    .await;
+    // Connections that a reload finds go on as they have begun; later ones are told.
+    proxy.reload(also).await.unwrap();
+    peer::apart(move || {
+        client.send(&connect(3, 0, "/chat", &[]));
+        assert_eq!(client.next(RST_STREAM).code(), PROTOCOL_ERROR);
+        let mut client = Client::begun(address);
+        client.send(&connect(1, 0, "/chat", &[]));
+        status(&mut client);
+        assert_eq!(content(&mut client, 1, 5), b"hello");
     })
     .await;
 }

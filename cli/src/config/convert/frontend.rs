@@ -7,7 +7,7 @@ use std::{
 };
 
 use lb_proxy::{
-    config::{Backend, BackendId, Bind, Frontend, FrontendTimeouts, InheritedBind, Mode, UnixBind},
+    config::{Alpn, Backend, BackendId, Bind, Frontend, FrontendTimeouts, InheritedBind, Mode, UnixBind},
     sample::Stage,
 };
 
@@ -106,6 +106,9 @@ fn one(
         inherited: inherited(raw, report),
         tls: by_place(raw, file, |bind| tls::of_bind(bind, mode, file, report)),
         http2: by_place(raw, file, |bind| http2(bind, mode, report)).into_keys().collect(),
+        without_websocket: by_place(raw, file, |bind| without_websocket(bind, mode, report))
+            .into_keys()
+            .collect(),
         maxconn: if raw.is_apart {
             MAXCONN_APART
         } else {
@@ -203,6 +206,20 @@ fn http2(bind: &raw::Bind, mode: Mode, report: &Report<'_>) -> Option<()> {
         report.error(wanted.span, "http2 needs mode = \"http\"; in mode tcp bytes are forwarded as they are");
     }
     wanted.value.then_some(())
+}
+
+/// Is no stream of HTTP/2 a WebSocket there?
+fn without_websocket(bind: &raw::Bind, mode: Mode, report: &Report<'_>) -> Option<()> {
+    let wanted = bind.http2_websocket.as_ref()?;
+    let speaks_http2 = match &bind.tls {
+        Some(tls) => tls.alpn.as_ref().is_none_or(|alpn| alpn.value.contains(&Alpn::H2)),
+        None => bind.http2.as_ref().is_some_and(|http2| http2.value),
+    };
+    if mode == Mode::Tcp || !speaks_http2 {
+        let message = "http2_websocket is of listeners with HTTP/2, in mode http: with `h2` in tls.alpn, or without TLS and with http2 = true";
+        report.error(wanted.span, message);
+    }
+    (!wanted.value).then_some(())
 }
 
 fn unix(bind: &raw::Bind) -> Option<UnixBind> {

@@ -33,6 +33,8 @@ pub(super) struct Global {
     pub(super) server_tls: Tls,
     /// `ssl-server-verify none`
     pub(super) trusts_servers: bool,
+    /// `h2-workaround-bogus-websocket-clients`
+    pub(super) without_websocket: bool,
     /// `crt-base`
     pub(super) certificates: String,
     /// `ca-base`
@@ -107,7 +109,7 @@ pub(super) const ROWS: &[Row<Global>] = &[
     needless("h1-case-adjust, h1-case-adjust-file", "", "names of headers are forwarded as they came"),
     needless("h1-accept-payload-with-any-method", "", "content is forwarded with any method"),
     needless("h1-do-not-close-on-insecure-transfer-encoding", "", "docs/http1.md says what is refused"),
-    needless("h2-workaround-bogus-websocket-clients", "", "it is for Firefox 88, which nobody has any more"),
+    row("h2-workaround-bogus-websocket-clients", "", |global, _| { global.without_websocket = true; Ok(()) }, "`http2_websocket = false`", "Of all listeners with HTTP/2."),
     needless("pp2-never-send-local", "", "checks say LOCAL in version 2 of the header all the same"),
     needless("server-state-base, server-state-file", "", "servers keep their state over a reload"),
     needless("spread-checks, max-spread-checks", "", "checks are spread"),

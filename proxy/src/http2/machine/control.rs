@@ -98,7 +98,7 @@ impl Machine {
     /// What we want of a client.
     pub(super) fn put_settings(&mut self) {
         let streams = fit(self.most as i64);
-        let settings = settings::of_server(streams, fit(STREAM_WINDOW), fit(MAX_HEAD as i64));
+        let settings = settings::of_server(streams, fit(STREAM_WINDOW), fit(MAX_HEAD as i64), self.websocket);
         self.put(Kind::Settings, 0, 0, &settings);
     }
 

@@ -110,7 +110,7 @@ impl Machine {
         let pools = Rc::clone(&self.pools);
         let Sections { room, requests, responses, .. } = &mut *pools.sections.borrow_mut();
         match target {
-            Target::New => requests.begin(),
+            Target::New => requests.begin(self.websocket),
             Target::Response(_) => responses.begin(),
             Target::Trailers(_) | Target::Ignored | Target::Refused | Target::Late => {}
         }

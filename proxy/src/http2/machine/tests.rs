@@ -33,7 +33,7 @@ struct Peer {
 
 impl Peer {
     fn new() -> Self {
-        let machine = Machine::new(&Rc::default(), STREAMS, 0);
+        let machine = Machine::new(&Rc::default(), STREAMS, true, 0);
         let mut peer = Self { machine, inbox: Rc::new(BufferPool::default()).take() };
         peer.inbox.push(PREFACE);
         peer.tell(Kind::Settings, 0, 0, &[0, 4, 0x7f, 0xff, 0xff, 0xff]).unwrap();

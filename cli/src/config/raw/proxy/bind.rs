@@ -22,6 +22,8 @@ pub(crate) struct Bind {
     pub(crate) tls: Option<Tls>,
     /// A client may begin with HTTP/2 there, without TLS.
     pub(crate) http2: Option<At<bool>>,
+    /// A stream of HTTP/2 may be a WebSocket.
+    pub(crate) http2_websocket: Option<At<bool>>,
 }
 
 #[derive(Debug)]
@@ -50,7 +52,8 @@ impl Bind {
         let span = value.span;
         if !value.is_table() {
             let address = read_text(value, EXPECTED)?;
-            return Some(Self { span, address, accept_proxy: None, tls: None, http2: None });
+            let (accept_proxy, tls, http2, http2_websocket) = (None, None, None, None);
+            return Some(Self { span, address, accept_proxy, tls, http2, http2_websocket });
         }
         let fields = value.fields("`bind`".into(), EXPECTED)?;
         let has_address = ["unix", "fd", "socket"].iter().all(|key| fields.value(key).is_none());
@@ -61,7 +64,8 @@ impl Bind {
             let message = "http2 is for listeners without TLS; with TLS it is offered anyway (tls.alpn)";
             fields.report.error(http2.span, message);
         }
-        Some(Self { span, address: read_table(span, fields)?, accept_proxy, tls, http2 })
+        let http2_websocket = fields.boolean("http2_websocket");
+        Some(Self { span, address: read_table(span, fields)?, accept_proxy, tls, http2, http2_websocket })
     }
 }
 

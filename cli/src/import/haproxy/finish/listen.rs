@@ -96,6 +96,11 @@ pub(super) fn values(
         let value = if bind.accepts_proxy { accepting(value, Value::Flag(true)) } else { value };
         let value = tls.map_or(value.clone(), |tls| with(value, "tls", tls));
         let value = if bind.is_http2 && is_http { with(value, "http2", Value::Flag(true)) } else { value };
+        let has_http2 = is_http && bind.speaks_http2();
+        let value = match world.file.global.without_websocket && has_http2 {
+            true => with(value, "http2_websocket", Value::Flag(false)),
+            false => value,
+        };
         if values.contains(&value) {
             continue;
         }

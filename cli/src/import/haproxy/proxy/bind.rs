@@ -39,6 +39,11 @@ pub(in crate::import::haproxy) struct Bind {
 }
 
 impl Bind {
+    /// May clients speak HTTP/2 there, in mode http?
+    pub(in crate::import::haproxy) fn speaks_http2(&self) -> bool {
+        self.is_http2 || self.tls.as_ref().is_some_and(|tls| tls.alpn.contains(&Alpn::H2.name()))
+    }
+
     /// Do clients come by IPv6?
     pub(in crate::import::haproxy) fn is_ipv6(&self) -> bool {
         matches!(self.address, Address::Socket(SocketAddr::V6(_)) | Address::Descriptor(_))
