@@ -141,6 +141,22 @@ fn curl_speaks_the_version_that_it_asks_for() {
     }
 }
 
+/// The same page a hundred times at once, on one connection.
+#[test]
+fn nghttp_is_served_in_full() {
+    let site = Site::start();
+    let output = Command::new(program::find("nghttp"))
+        .args(["-ns", "--multiply=100", "--no-verify-peer", "--timeout=30"])
+        .arg(format!("https://{}/", site.front))
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    // Number, times, status, size and path of each.
+    let answered = said.lines().filter(|line| line.split_whitespace().nth(4) == Some("200")).count();
+    assert_eq!(answered, 100, "{said}{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(site.served(), 100);
+}
+
 #[test]
 fn h2load_is_served_in_full() {
     let site = Site::start();
