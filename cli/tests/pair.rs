@@ -170,6 +170,41 @@ fn a_stop_that_nobody_answers_gives_the_address_up() {
     assert_eq!(lab.holders().unwrap(), Vec::<String>::new());
 }
 
+/// The other node does not run, and then it is drained: each time the holder knows, and keeps what it holds.
+#[test]
+fn switchover_and_drain_are_refused_where_the_other_node_is_not_ready() {
+    // A busy machine is no reason to give the addresses away here.
+    let patient = CONFIGURATION.replacen("[global]\n", "[global]\nstall_timeout = \"10s\"\n", 1);
+    let lab = Lab::up(&options().configuration(&patient).without_daemon("lb2")).unwrap();
+    wait_until(&lab, "lb1", "it holds the address", |status| {
+        status["groups"][0]["holders"] == serde_json::json!(["lb1"])
+    });
+    let refused = |why: &str| {
+        for verb in ["switchover", "drain"] {
+            let said = lab.exec("lb1", [LBCTL, verb]).unwrap();
+            let expected = format!("nobody is known that could take over group default: {why}");
+            assert!(
+                !said.success() && said.stderr.contains(&expected),
+                "{verb}: {}{}",
+                said.stdout,
+                said.stderr
+            );
+        }
+        assert_eq!(lab.holders().unwrap(), ["lb1"]);
+    };
+    wait_until(&lab, "lb1", "it misses the other node", |status| status["peers"][0]["silent"] == true);
+    refused("lb2 is silent");
+    lab.start("lb2").unwrap();
+    lab.wait_until_all_ready().unwrap();
+    let drained = lab.exec("lb2", [LBCTL, "drain"]).unwrap();
+    assert!(drained.success(), "{}", drained.stderr);
+    wait_until(&lab, "lb1", "it has heard of that", |status| {
+        let nodes = status["groups"][0]["nodes"].as_array().unwrap();
+        nodes.iter().any(|node| node["name"] == "lb2" && node["state"] == "Initialize")
+    });
+    refused("lb2 can't hold it (drained by root)");
+}
+
 #[test]
 fn files_that_differ_are_a_problem_on_both_nodes() {
     let changed = format!("{CONFIGURATION}\n# one line more\n");

@@ -155,6 +155,9 @@ impl Daemon {
                     None => ready.push(self.heir(peer, hello)),
                     Some(why) => reasons.push(format!("{name} {why}")),
                 },
+                Some((peer, None)) if !peer.silent && peer.last.is_none() => {
+                    reasons.push(format!("{name} was not heard yet"));
+                }
                 Some((peer, None)) if !peer.silent => {
                     reasons.push(format!(
                         "{name} does not say how it is for {group} (its hello has no room for all groups)"
