@@ -19,10 +19,14 @@ use crate::{health::board::Board, rates::SAMPLE_EVERY};
 
 /// A peak that is over: connections fell by so many, to less than half.
 const CONNECTIONS: u64 = 500;
+/// So many less in a second are no sign that it is not over yet.
+const FEW: u64 = 12;
 /// Or workers have dropped so many bytes of buffers.
-const BYTES: u64 = 8 << 20;
-/// Workers halve what they don't need each second: after this they have given back thousands of buffers.
-const SETTLED: Duration = Duration::from_secs(15);
+const BYTES: u64 = 1 << 20;
+/// So long nothing more was dropped, and connections were not closed by the dozen: workers halve what they don't need each second.
+const QUIET: Duration = Duration::from_secs(10);
+/// It is never quiet.
+const LONGEST: Duration = Duration::from_secs(45);
 /// Between two times.
 const PAUSE: Duration = Duration::from_secs(30);
 
@@ -60,6 +64,10 @@ struct Slack {
     has_read: bool,
     /// Since when there is something.
     since: Option<Duration>,
+    /// When something was dropped or closed last.
+    moved: Duration,
+    /// Connections and bytes at the last look.
+    looked: (u64, u64),
     last: Option<Duration>,
 }
 
@@ -67,6 +75,10 @@ impl Slack {
     /// Is it time, with so many connections open, and so many bytes dropped since the start? From then on it counts anew.
     fn is_due(&mut self, now: Duration, open: u64, dropped: u64) -> bool {
         self.peak = self.peak.max(open);
+        if dropped != self.looked.1 || open + FEW < self.looked.0 {
+            self.moved = now;
+        }
+        self.looked = (open, dropped);
         let has_fallen = self.peak - open >= CONNECTIONS && open < self.peak / 2;
         // A reload may begin a count anew.
         let has_dropped = dropped.saturating_sub(self.dropped) >= BYTES;
@@ -75,11 +87,12 @@ impl Slack {
             return false;
         }
         let since = *self.since.get_or_insert(now);
-        let is_settled = now.saturating_sub(since) >= SETTLED;
-        if !is_settled || self.last.is_some_and(|last| now.saturating_sub(last) < PAUSE) {
+        let passed = |since: Duration, wait: Duration| now.saturating_sub(since) >= wait;
+        let is_settled = passed(since.max(self.moved), QUIET) || passed(since, LONGEST);
+        if !is_settled || self.last.is_some_and(|last| !passed(last, PAUSE)) {
             return false;
         }
-        *self = Self { peak: open, dropped, last: Some(now), ..Self::default() };
+        *self = Self { peak: open, dropped, last: Some(now), looked: self.looked, ..Self::default() };
         true
     }
 }
@@ -113,12 +126,12 @@ mod tests {
 
     #[test]
     fn peak_that_is_over_is_given_back_once_and_within_a_minute() {
-        assert_eq!(due(600, |second| (if second < 100 { 8_000 } else { 10 }, 0)), [115]);
+        assert_eq!(due(600, |second| (if second < 100 { 8_000 } else { 10 }, 0)), [110]);
     }
 
     #[test]
     fn peak_that_ends_slowly_is_given_back_in_halves() {
-        assert_eq!(due(2_000, |second| (8_000_u64.saturating_sub(second * 10), 0)), [416, 624, 728, 793]);
+        assert_eq!(due(2_000, |second| (8_000_u64.saturating_sub(second * 10), 0)), [411, 616, 719, 779]);
     }
 
     #[test]
@@ -131,10 +144,10 @@ mod tests {
     #[test]
     fn buffers_that_were_dropped_are_given_back_whatever_connections_there_are() {
         let dropped = |second: u64| if second < 100 { 0 } else { BYTES };
-        assert_eq!(due(600, |second| (8_000, dropped(second))), [115]);
-        // Bursts all the time: twice a minute at most.
+        assert_eq!(due(600, |second| (8_000, dropped(second))), [110]);
+        // Bursts all the time: it is never quiet.
         let times = due(120, |second| (8_000, second * BYTES));
-        assert_eq!(times, [16, 46, 76, 106]);
+        assert_eq!(times, [46, 92]);
     }
 
     #[test]
@@ -142,11 +155,19 @@ mod tests {
         let mut slack = Slack { has_read: true, ..Slack::default() };
         let times: Vec<u64> =
             (0..300).filter(|second| slack.is_due(Duration::from_secs(*second), 10, 0)).collect();
-        assert_eq!(times, [15]);
+        assert_eq!(times, [10]);
+    }
+
+    #[test]
+    fn it_waits_for_connections_that_are_closed_slowly() {
+        let open =
+            |second: u64| if second < 100 { 8_000 } else { 8_000_u64.saturating_sub((second - 99) * 400) };
+        // The last of them are closed in second 119.
+        assert_eq!(due(600, |second| (open(second), 0)), [129]);
     }
 
     #[test]
     fn count_that_begins_anew_is_no_peak() {
-        assert_eq!(due(300, |second| (10, if second < 100 { second * BYTES / 50 } else { 0 })), [65]);
+        assert_eq!(due(300, |second| (10, if second < 100 { second * BYTES / 50 } else { 0 })), [95]);
     }
 }
