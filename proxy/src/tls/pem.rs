@@ -59,6 +59,10 @@ fn next_section<'t>(rest: &mut &'t [u8]) -> Result<Option<Section<'t>>, Broken> 
         let line = &rest[..end.unwrap_or(rest.len())];
         *rest = end.map_or(&[], |end| &rest[end + 1..]);
         if let Some(begun) = line.strip_prefix(b"-----BEGIN ") {
+            // A list whose end was lost must not go unnoticed because there is another one behind it.
+            if label.is_some() {
+                return Err(Broken::NoEnd);
+            }
             let begun = begun.trim_ascii_end().strip_suffix(b"-----").ok_or(Broken::Begin)?;
             if begun.ends_with(b"-") {
                 return Err(Broken::Begin);
@@ -98,7 +102,9 @@ impl Section<'_> {
             }
         }
         let left = digits % 4;
-        if all == 0 || padding > 2 || !(digits + padding).is_multiple_of(4) {
+        // What is left out of the padding is borne, as others bear it.
+        let is_whole = padding == 0 && left != 1 || (digits + padding).is_multiple_of(4);
+        if all == 0 || padding > 2 || !is_whole {
             return Err(Broken::Base64);
         }
         if left > 0 {
@@ -129,14 +135,15 @@ mod tests {
     #[test]
     fn sections_are_found_with_whatever_is_around_them() {
         let text = b"Subject: x\n-----BEGIN A-----\nZm9v\nYmE=\n-----END A-----\nbetween\r\n-----BEGIN B KEY----- \r\n\
-            Zm9vYg==\r\n-----END B KEY-----\r\n-----BEGIN A-----\n-----END A-----";
+            Zm9vYg==\r\n-----END B KEY-----\r\n-----BEGIN C-----\nZm9vYg\n-----END C-----\n-----BEGIN A-----\n-----END A-----";
         let found: Vec<_> = sections(text)
             .map(|section| {
                 let section = section.unwrap();
                 (section.label, section.content().unwrap().to_vec())
             })
             .collect();
-        assert_eq!(found, [(&b"A"[..], b"fooba".to_vec()), (b"B KEY", b"foob".to_vec()), (b"A", Vec::new())]);
+        let a = (&b"A"[..], b"fooba".to_vec());
+        assert_eq!(found, [a, (b"B KEY", b"foob".to_vec()), (b"C", b"foob".to_vec()), (b"A", Vec::new())]);
         assert_eq!(contents(text, b"A").unwrap(), [b"fooba".to_vec(), Vec::new()]);
     }
 
@@ -148,6 +155,7 @@ mod tests {
         for (text, why) in [
             ("-----BEGIN A-----\nZm9v\n", Broken::NoEnd),
             ("-----BEGIN A-----\nZm9v\n-----END B-----\n", Broken::NoEnd),
+            ("-----BEGIN A-----\nZm9v\n-----BEGIN A-----\nZm9v\n-----END A-----\n", Broken::NoEnd),
             ("-----BEGIN A----\nZm9v\n-----END A-----\n", Broken::Begin),
             ("-----BEGIN A------\nZm9v\n-----END A-----\n", Broken::Begin),
             ("-----BEGIN A-----\nZm9!\n-----END A-----\n", Broken::Base64),
