@@ -98,7 +98,6 @@ async fn turns_of_a_workers_loop_are_counted() {
     let so_far = async || proxy.workers()[0].run(|_| turns::so_far()).await.unwrap();
     // A question wakes the worker, which has then asked the kernel what woke it, but for one that comes before it sleeps again.
     let first = so_far().await;
-    assert!(first > 0);
     let counts = async { while so_far().await == first {} };
     tokio::time::timeout(Duration::from_secs(60), counts).await.unwrap();
     let is_known = proxy.workers()[0].run(|_| turns::was_asked_since(turns::so_far())).await;
