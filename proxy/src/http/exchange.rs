@@ -48,6 +48,7 @@ use crate::{
     tcp,
     upstream::{Preference, Reuse, Search, Upstream},
     wheel::Deadline,
+    worker::turns,
 };
 
 /// How long a request whose client has ended its side may still look for a server. Few clients end theirs right after a
@@ -149,6 +150,8 @@ impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
                 record.cookie = [self.persisted.seen.letter(), cookie::Done::Nothing.letter()];
             }
         });
+        // Before a connection is chosen, which is to be written to as soon as it is known that nothing has come there.
+        turns::behind_the_others().await;
         let mut search = worker.search(connection.frontend_id(), backend, self.preference);
         if worker.node().backends[backend.0].introduces {
             search.introduce(self.introduction());

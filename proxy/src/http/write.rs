@@ -1,11 +1,11 @@
-//! Writes to either side: at the end of the worker's turn if the socket takes it, else under a deadline.
+//! Writes to either side: at once if the socket takes it, else under a deadline.
 
 use std::{
     io::{self, IoSlice},
     time::Duration,
 };
 
-use crate::{buffer::BUFFER_SIZE, stream::Stream, wheel::Deadline, worker::turns};
+use crate::{buffer::BUFFER_SIZE, stream::Stream, wheel::Deadline};
 
 /// A write that did not work.
 #[derive(Debug)]
@@ -34,9 +34,6 @@ pub(super) async fn all_vectored<S: Stream>(
     timeout: Duration,
 ) -> Result<(), WriteError> {
     IoSlice::advance_slices(&mut pieces, 0);
-    if goes_with_others(stream, pieces.iter().map(|piece| piece.len()).sum()) {
-        turns::behind_the_others().await;
-    }
     while !pieces.is_empty() {
         let written = match &*pieces {
             [bytes] => stream.try_write(bytes),
@@ -55,9 +52,13 @@ pub(super) async fn all_vectored<S: Stream>(
     Ok(())
 }
 
-/// Are `length` bytes so few that they are better sent with what others send in this turn? What fills a buffer keeps its peer awake by
-/// itself, and what has no socket of its own is gathered by who has.
-fn goes_with_others<S: Stream>(stream: &S, length: usize) -> bool {
+/// Are the first `length` bytes of a message to `stream` to be sent with what others send in this turn
+/// ([`turns::behind_the_others`], decision 56)? Not if they fill a buffer, which keeps its peer awake by itself, nor if somebody else gathers
+/// them, who has the socket. What follows the first is written at once: a task that had itself woken for each piece would keep the kernel from
+/// being asked.
+///
+/// [`turns::behind_the_others`]: crate::worker::turns::behind_the_others
+pub(super) fn goes_with_others<S: Stream>(stream: &S, length: usize) -> bool {
     length < BUFFER_SIZE && stream.socket().is_some()
 }
 
@@ -89,7 +90,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::wheel::Wheel;
+    use crate::{wheel::Wheel, worker::turns};
 
     /// A stream and who reads from it.
     async fn pair() -> (TcpStream, TcpStream) {
@@ -116,6 +117,9 @@ mod tests {
                 tasks.push(spawn_local(async move {
                     order.borrow_mut().push(thinks);
                     let deadline = Wheel::new().deadline();
+                    if goes_with_others(&stream, length) {
+                        turns::behind_the_others().await;
+                    }
                     all(&stream, &vec![b'x'; length], &deadline, Duration::from_secs(60)).await.unwrap();
                     order.borrow_mut().push(sends);
                 }));

@@ -2,9 +2,9 @@
 
 use std::{
     cell::Cell,
-    future::{Future as _, poll_fn},
+    future::Future,
     mem,
-    pin::pin,
+    pin::{Pin, pin},
     task::{Context, Poll},
     time::{Duration, Instant},
 };
@@ -42,15 +42,25 @@ pub(crate) fn go_on(context: &mut Context<'_>) {
 
 /// Ready when all tasks that have something to do at this moment have done it. What all of a turn have to send goes out in one go then: whom
 /// it is sent to finds the next one there when it is done with the first, and need not be woken for each (decision 56).
-pub(crate) async fn behind_the_others() {
-    let mut is_behind = false;
-    poll_fn(|context| {
-        if mem::replace(&mut is_behind, true) {
+pub(crate) fn behind_the_others() -> BehindTheOthers {
+    BehindTheOthers { is_behind: false }
+}
+
+/// See [`behind_the_others`].
+#[derive(Debug)]
+pub(crate) struct BehindTheOthers {
+    is_behind: bool,
+}
+
+impl Future for BehindTheOthers {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        if mem::replace(&mut self.is_behind, true) {
             return Poll::Ready(());
         }
         // Tasks run in the order in which they were woken.
         context.waker().wake_by_ref();
         Poll::Pending
-    })
-    .await;
+    }
 }
