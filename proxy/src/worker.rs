@@ -189,6 +189,13 @@ impl Worker {
         &self.idle_upstreams
     }
 
+    /// Its part of the places of the process's `maxconn` that no client has.
+    pub(crate) fn spare(&self) -> usize {
+        let connections = &self.node.connections;
+        let spare = connections.max().saturating_sub(connections.taken());
+        usize::try_from(spare).unwrap_or(usize::MAX) / self.node.config.threads.get()
+    }
+
     pub(crate) fn retry_budget(&self, backend: BackendId) -> &RetryBudget {
         &self.retry_budgets[backend.0]
     }

@@ -231,6 +231,7 @@ impl Search {
                 self.count(Event::Reuse);
                 return Ok(Upstream { link, lease });
             }
+            self.worker.idle_upstreams().make_room(self.worker.spare());
             let moves = self.worker.idle_upstreams().moves(self.backend, lease.server);
             let error = match self.attempt(&lease, deadline).await {
                 Ok(stream) => {

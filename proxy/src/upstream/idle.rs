@@ -39,8 +39,12 @@ pub(crate) struct IdleConnections {
     backends: Box<[OfBackend]>,
     /// Of all servers and generations.
     count: Rc<Cell<usize>>,
-    /// The most of that.
+    /// The most of that, where clients have left nothing to spare.
     kept: usize,
+    /// What the limit on open files is reckoned with, which is less than `kept` where there are few servers.
+    counted: usize,
+    /// See [`Self::make_room`].
+    spare: Rc<Cell<usize>>,
 }
 
 #[derive(Debug)]
@@ -221,7 +225,7 @@ fn ticks(time: Duration) -> u64 {
 impl IdleConnections {
     /// None yet.
     pub(crate) fn new(config: &Config) -> Self {
-        Self::with(config, Rc::default(), |_, _| Rc::default())
+        Self::with(config, Rc::default(), Rc::default(), |_, _| Rc::default())
     }
 
     /// Those of the next generation. `place` says where the server at an index of `config` is in this one, if it is the
@@ -233,7 +237,8 @@ impl IdleConnections {
     ) -> Self {
         let all = || self.backends.iter().flat_map(|backend| &backend.servers);
         all().for_each(|server| server.retired.set(true));
-        let next = Self::with(config, Rc::clone(&self.count), |id, index| match place(id, index) {
+        let shared = (Rc::clone(&self.count), Rc::clone(&self.spare));
+        let next = Self::with(config, shared.0, shared.1, |id, index| match place(id, index) {
             Some((id, index)) => Rc::clone(&self.backends[id.0].servers[index]),
             None => Rc::default(),
         });
@@ -248,6 +253,7 @@ impl IdleConnections {
     fn with(
         config: &Config,
         count: Rc<Cell<usize>>,
+        spare: Rc<Cell<usize>>,
         server: impl Fn(BackendId, usize) -> Rc<OfServer>,
     ) -> Self {
         let backend = |(index, backend): (usize, &Backend)| OfBackend {
@@ -256,10 +262,14 @@ impl IdleConnections {
             most_own: backend.servers.iter().map(most_own).collect(),
             servers: (0..backend.servers.len()).map(|at| server(BackendId(index), at)).collect(),
         };
+        let servers = config.backends.iter().flat_map(|backend| &backend.servers);
+        let kept = kept(config.maxconn);
         Self {
             backends: config.backends.iter().enumerate().map(backend).collect(),
             count,
-            kept: kept(config.maxconn),
+            kept,
+            counted: servers.map(|server| most_open(server, config.threads.get()).0).sum::<usize>().min(kept),
+            spare,
         }
     }
 
@@ -376,12 +386,14 @@ impl IdleConnections {
             trunks.adopt(lane.trunk());
         }
         let mut connections = connections.borrow_mut();
-        if connections.len() >= room.most().min(most[server]) {
+        let (len, spare) = (connections.len(), self.spare.get());
+        let is_full = self.count.get() >= self.kept.max(spare);
+        if len >= room.most() {
             connections.pop_front();
             room.close_one();
-        } else if self.count.get() >= self.kept && !connections.is_empty() {
+        } else if len >= most[server].min(room::MOST.max(spare)) || (is_full && len > 0) {
             connections.pop_front();
-        } else if self.count.get() >= self.kept {
+        } else if is_full {
             return;
         } else {
             self.count.set(self.count.get() + 1);
@@ -434,8 +446,29 @@ impl IdleConnections {
         (is_usable && own.link.is_quiet(own.turn)).then_some(own.link)
     }
 
-    /// Closes what is too old and what the server has closed.
-    pub(crate) fn sweep(&self, now: u64) {
+    /// To be called before a connection to a server is made. `spare` are the places that clients have left: each is reckoned with a
+    /// descriptor for a connection to a server, and may be lent to an idle one until there is the client. So an idle one is closed here where
+    /// there are more than may be lent.
+    pub(crate) fn make_room(&self, spare: usize) {
+        self.spare.set(spare);
+        if self.count.get() > self.counted.max(spare) {
+            self.close_oldest();
+        }
+    }
+
+    /// The oldest of the server that has most of those that anybody may use.
+    fn close_oldest(&self) -> bool {
+        let servers = self.backends.iter().flat_map(|backend| &backend.servers);
+        let most = servers.max_by_key(|server| server.connections.borrow().len());
+        let oldest = most.and_then(|server| server.connections.borrow_mut().pop_front());
+        let is_closed = oldest.is_some();
+        self.count.set(self.count.get() - usize::from(is_closed));
+        is_closed
+    }
+
+    /// Closes what is too old, what the server has closed, and what there is no room for with `spare` (see [`Self::make_room`]).
+    pub(crate) fn sweep(&self, now: u64, spare: usize) {
+        self.spare.set(spare);
         for OfBackend { bounds, servers, .. } in &self.backends {
             for of_server in servers {
                 of_server.trunks.sweep(now, bounds.idle);
@@ -456,6 +489,12 @@ impl IdleConnections {
                 });
             }
         }
+        self.trim();
+    }
+
+    /// Clients that need no connection have come as well.
+    fn trim(&self) {
+        while self.count.get() > self.counted.max(self.spare.get()) && self.close_oldest() {}
     }
 }
 
@@ -468,7 +507,7 @@ pub(crate) fn most_open(server: &Server, workers: usize) -> (usize, usize) {
 /// Idle they hold no slot of their server, which still has to bear them: those of all workers together, but for a few.
 fn most(server: &Server, workers: usize) -> usize {
     let maxconn = server.maxconn.and_then(|maxconn| usize::try_from(maxconn).ok());
-    maxconn.map_or(KEPT, |maxconn| (maxconn / workers).max(maxconn.clamp(1, KEPT_PER_SERVER)))
+    maxconn.map_or(usize::MAX, |maxconn| (maxconn / workers).max(maxconn.clamp(1, KEPT_PER_SERVER)))
 }
 
 /// The same.

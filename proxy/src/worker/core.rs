@@ -166,7 +166,7 @@ async fn turn_wheel(core: Rc<Core>) {
             let dropped = core.sweep();
             if let Some(worker) = core.current() {
                 worker.counters().dropped.add(dropped as u64);
-                worker.idle_upstreams().sweep(core.wheel.ticks());
+                worker.idle_upstreams().sweep(core.wheel.ticks(), worker.spare());
             }
         }
     }

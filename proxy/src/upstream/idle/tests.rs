@@ -123,7 +123,7 @@ async fn oldest_connection_gives_way_when_there_are_too_many() {
 #[test]
 fn workers_together_keep_no_more_than_their_server_bears() {
     let mut server = Server::new("s", SocketAddr::from(([127, 0, 0, 1], 1)));
-    assert_eq!(most(&server, 8), KEPT);
+    assert_eq!(most(&server, 8), usize::MAX);
     for (maxconn, expected) in [(1600, 200), (150, KEPT_PER_SERVER), (10, 10)] {
         server.maxconn = Some(maxconn);
         assert_eq!(most(&server, 8), expected);
@@ -169,6 +169,34 @@ async fn no_more_is_open_of_a_server_than_is_counted_on() {
 }
 
 #[tokio::test]
+async fn what_clients_have_left_is_lent_to_idle_connections_until_they_come() {
+    let listener = listener().await;
+    let idle = IdleConnections::new(&config(1));
+    let fill = async || {
+        for _ in 0..room::MOST + 100 {
+            idle.put(BACKEND, 0, 0, used(pair(&listener).await.0, 0));
+        }
+        idle.count.get()
+    };
+    for _ in 0..room::MOST + 100 {
+        idle.backends[0].servers[0].room.close_one();
+        idle.backends[0].servers[0].room.miss();
+    }
+    assert_eq!(fill().await, room::MOST, "nothing is known to be left");
+    idle.make_room(room::MOST + 90);
+    assert_eq!(fill().await, room::MOST + 90);
+    // Clients come, and one of them needs a connection to a server.
+    idle.make_room(room::MOST + 50);
+    assert_eq!(idle.count.get(), room::MOST + 89);
+    // All the others that come need none.
+    idle.spare.set(0);
+    idle.trim();
+    assert_eq!(idle.count.get(), room::MOST + KEPT_PER_SERVER, "these are reckoned with");
+    idle.make_room(0);
+    assert_eq!(idle.count.get(), room::MOST + KEPT_PER_SERVER);
+}
+
+#[tokio::test]
 async fn burst_finds_as_many_connections_as_the_burst_before_it_has_used() {
     let listener = listener().await;
     let idle = IdleConnections::new(&config(1));
@@ -195,7 +223,7 @@ async fn burst_finds_as_many_connections_as_the_burst_before_it_has_used() {
     assert_eq!(made, [100, 100 - KEPT_PER_SERVER, 0]);
     assert_eq!(idle.count.get(), 100);
 
-    idle.sweep(40);
+    idle.sweep(40, 0);
     for _ in 0..100 {
         let (ours, peer) = pair(&listener).await;
         peers.push(peer);
@@ -213,7 +241,7 @@ async fn sweep_closes_what_is_too_old() {
     let expected = port(&young);
     idle.put(BACKEND, 0, 0, used(old, 0));
     idle.put(BACKEND, 0, 20, used(young, 20));
-    idle.sweep(45);
+    idle.sweep(45, 0);
     assert_eq!(idle.count.get(), 1);
     assert_eq!(
         port(
@@ -386,12 +414,12 @@ async fn own_connections_are_closed_by_the_sweep_however_busy_their_clients_are_
     let mut private = used(private, 0);
     private.make_private();
     let private = put_own(&idle, 1, private).unwrap();
-    idle.sweep(3);
+    idle.sweep(3, 0);
     assert!(place.is_taken() && private.is_taken());
-    idle.sweep(4);
+    idle.sweep(4, 0);
     assert!(!place.is_taken() && private.is_taken());
     assert!(is_closed(peer).await);
-    idle.sweep(10);
+    idle.sweep(10, 0);
     assert!(!private.is_taken());
     assert!(is_closed(private_peer).await);
     assert_eq!(idle.count.get(), 0);
