@@ -59,7 +59,7 @@ pub(crate) struct Running {
 
 impl Running {
     /// Starts it on these processors (all if there are none); what it says on stderr goes to `log`, on stdout there as
-    /// well, or to whoever calls [`Self::output`].
+    /// well, or to whoever asks for its [`Self::pipes`].
     pub(crate) fn start(
         command: &mut Command,
         processors: &[usize],
