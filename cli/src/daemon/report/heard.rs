@@ -53,6 +53,10 @@ pub(in crate::daemon) fn is_from(
         let others = nodes.iter().filter(|node| node.name != known.own);
         return others.zip(&unicast.peers).any(|(node, peer)| node.name == name && *peer == source);
     }
+    if name == known.own {
+        // It does not hear itself, and no hello of its own says where else it speaks from.
+        return false;
+    }
     // On the interface of the [cluster] addresses nodes advertise from these, and over IPv6 from a link-local one.
     if matches!(member.interface, Interface::Holding(_)) && source.is_ipv4() {
         return false;

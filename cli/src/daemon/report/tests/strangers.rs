@@ -142,3 +142,34 @@ fn addresses_that_the_holder_does_not_have_are_held_by_nobody() {
     said.members[0].heard.as_mut().expect("heard").lacks = vec![IpAddr::from([192, 0, 2, 20])];
     assert_eq!(world.status(13_300).groups[0].vips[0].unheld, Vec::<String>::new());
 }
+
+/// Where sources of advertisements are not those of the file: on another interface, and over IPv6.
+#[test]
+fn a_stranger_is_one_wherever_the_other_node_has_said_where_it_speaks_from() {
+    let ipv6 = FILE.replace("interface = \"eth1\"\n", "").replace("\"192.0.2.10\"", "\"2001:db8::10/64\"");
+    for (file, node, stranger) in [(FILE, "198.51.100.12", "198.51.100.77"), (&ipv6, "fe80::12", "fe80::77")]
+    {
+        let of = |text: &str, at| PeerHeard::new(text.parse().expect("an address"), 100, at);
+        let (node, stranger) = (of(node, at(9_900)), of(stranger, at(9_950)));
+        let mut world = World::of(file);
+        world.is(State::Active, at(100), None);
+        let (_, said) = world.groups[0].status.as_mut().expect("said");
+        said.members[0].heard = Some(stranger.clone());
+        said.members[0].advertisers =
+            [&stranger, &node].map(|heard| advertises(Said::Ours(heard.clone()))).to_vec();
+        // Until then it may be the other node, as far as this one can tell.
+        let foreign = |status: &Status| status.groups[0].vips[0].routers[0].foreign.clone();
+        assert_eq!(foreign(&world.status(9_960)), None);
+        let mut hello = local("lb2", &world.config.hash);
+        let addresses = vec![node.source];
+        hello.addresses = vec![message::InterfaceAddresses { interface: "eth1".to_owned(), addresses }];
+        world.hears_that(at(9_970), hello);
+        let status = world.status(10_000);
+        let source = stranger.source;
+        assert_eq!(foreign(&status), Some(source.to_string()));
+        let expected = format!("{source} uses vrid 51 of web too");
+        let problem = only_problem(&status);
+        assert_eq!(problem.split(": it is no node").next(), Some(expected.as_str()));
+        assert!(!problem.contains("And so"), "the node is none: {problem}");
+    }
+}
