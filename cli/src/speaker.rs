@@ -11,6 +11,7 @@
 mod link;
 mod outbox;
 pub mod protocol;
+mod room;
 
 use std::{
     collections::BTreeMap,

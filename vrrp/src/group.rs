@@ -387,6 +387,7 @@ impl Group {
             installed: member.installed.iter().copied().collect(),
             heard: member.heard.clone(),
             advertisers: member.advertisers.all().cloned().collect(),
+            unsaid: 0,
             stolen: member.stolen,
             trouble: member.trouble(),
             counters: member.counters.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect(),

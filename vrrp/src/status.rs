@@ -85,6 +85,9 @@ pub struct MemberStatus {
     /// nothing of them.
     #[serde(default)]
     pub advertisers: Vec<Advertiser>,
+    /// Strangers that are heard and are not among `advertisers`: there was no room to say who they are.
+    #[serde(default)]
+    pub unsaid: usize,
     /// The last address that somebody took off its interface while it was ours, and when: it is there again.
     #[serde(default)]
     pub stolen: Option<(VirtualAddress, Moment)>,
@@ -106,6 +109,9 @@ pub struct Advertiser {
     pub since: Moment,
     /// Until when it counts as heard: three intervals after the last one, as far as they are known; 3 to 60 s.
     pub until: Moment,
+    /// It is a node of the file, by the address that it comes from.
+    #[serde(default)]
+    pub is_node: bool,
 }
 
 impl Advertiser {
@@ -113,6 +119,18 @@ impl Advertiser {
     #[must_use]
     pub fn is_heard(&self, now: Moment) -> bool {
         now < self.until
+    }
+
+    /// Of several that which matters most comes first: who wants our addresses, then who was dropped and may want them, then the others;
+    /// of each kind whoever has been heard for longest, so it is the same one each time.
+    #[must_use]
+    pub fn order(&self) -> impl Ord + use<> {
+        let kind = match &self.said {
+            Said::Ours(_) => 0,
+            Said::Rejected(_) => 1,
+            Said::Others(_) => 2,
+        };
+        (kind, self.since, self.said.source())
     }
 }
 
@@ -230,7 +248,32 @@ pub struct GroupStatus {
     pub counters: BTreeMap<String, u64>,
 }
 
+impl MemberStatus {
+    /// Leaves out strangers that are not heard any more, and all but the first `most` of the others, which are counted.
+    fn shorten(&mut self, now: Moment, most: usize) {
+        let (mut all, mut strangers): (Vec<_>, Vec<_>) =
+            self.advertisers.drain(..).partition(|one| one.is_node);
+        strangers.retain(|one| one.is_heard(now));
+        strangers.sort_by_key(Advertiser::order);
+        self.unsaid += strangers.len().saturating_sub(most);
+        strangers.truncate(most);
+        all.append(&mut strangers);
+        self.advertisers = all;
+    }
+}
+
 impl GroupStatus {
+    /// For a message that is too long otherwise: with so many strangers of each virtual router, the last of the transitions, and counters
+    /// or none.
+    pub fn shorten(&mut self, now: Moment, strangers: usize, transitions: usize, has_counters: bool) {
+        self.transitions.drain(..self.transitions.len().saturating_sub(transitions));
+        self.members.iter_mut().for_each(|member| member.shorten(now, strangers));
+        if !has_counters {
+            self.counters.clear();
+            self.members.iter_mut().for_each(|member| member.counters.clear());
+        }
+    }
+
     /// What outlives its speaker.
     #[must_use]
     pub fn past(&self) -> Past {

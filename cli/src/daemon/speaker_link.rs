@@ -374,6 +374,21 @@ mod tests {
             .expect("it is told on");
     }
 
+    /// Cut, or of another version: the addresses are where they were.
+    #[tokio::test]
+    async fn a_message_that_can_not_be_read_is_no_end_of_the_speaker() {
+        let (handle, mut reports, other) = link();
+        for _ in 0..3 {
+            packets::send_packet(&other.ends.socket, br#"{"Status":{"at":1,"gro"#, &[]).expect("sent");
+        }
+        packets::send(&other.ends.socket, &Said::Stopped, &[]).expect("sent");
+        let next = timeout(PATIENCE, reports.recv()).await.expect("it is told").expect("the link lives");
+        assert!(matches!(next, Report::Said(Said::Stopped)), "{next:?}");
+        handle.peer_reappeared();
+        let told = async { while !matches!(heard(&other).await, ToSpeaker::PeerReappeared) {} };
+        timeout(PATIENCE, told).await.expect("it is told on");
+    }
+
     /// A process that has ended, and that nobody waits for: it is no other one's number.
     fn dead() -> (std::process::Child, u32) {
         let child = std::process::Command::new("true").spawn().expect("started");

@@ -4,7 +4,7 @@ use std::{cell::RefCell, collections::VecDeque, rc::Rc, time::Duration};
 
 use tokio::net::UnixDatagram;
 
-use super::protocol::FromSpeaker;
+use super::{protocol::FromSpeaker, room::packet};
 
 /// Messages that wait for a daemon that does not read; the oldest go first.
 const WAITING: usize = 256;
@@ -32,9 +32,10 @@ impl Outbox {
         Rc::clone(&self.socket.borrow())
     }
 
-    /// Sends now, or keeps it for the next time. A status is not kept: there will be a newer one.
+    /// Sends now, or keeps it for the next time. A status is not kept: there will be a newer one. What the daemon has no room for is
+    /// not sent: it would be cut.
     pub(super) fn send(&self, message: &FromSpeaker) {
-        let Ok(packet) = serde_json::to_vec(message) else { return };
+        let Some(packet) = packet(message) else { return };
         let mut waiting = self.waiting.borrow_mut();
         if matches!(message, FromSpeaker::Status { .. }) {
             if self.drain(&mut waiting) {

@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use lb_vrrp::{GroupConfig, GroupStatus, Moment, Past, Readiness, Transition, io::Announced};
 use serde::{Deserialize, Serialize};
 
-/// The longest message in bytes. A status of some hundred groups is shorter, and the kernel takes no longer one
-/// without a right to it.
+/// The longest message in bytes: the kernel takes no longer one without a right to it. A status that is longer is said in less words.
 pub const MESSAGE_MAX: usize = 200 * 1024;
 
 /// From the daemon to the speaker.

@@ -28,9 +28,8 @@ pub(super) struct Advertisers {
 
 #[derive(Debug)]
 struct Known {
+    /// If it is of the file, it makes room for nobody.
     advertiser: Advertiser,
-    /// Of the file: it makes room for nobody.
-    is_node: bool,
     was_heard_again: bool,
 }
 
@@ -38,7 +37,7 @@ impl Known {
     fn may_go(&self, now: Moment) -> bool {
         let is_over = self.advertiser.until <= now;
         let was_single = !self.was_heard_again && now.saturating_since(self.advertiser.said.at()) >= ONCE;
-        !self.is_node && (is_over || was_single)
+        !self.advertiser.is_node && (is_over || was_single)
     }
 }
 
@@ -63,27 +62,27 @@ impl Advertisers {
                 known.advertiser.since = now;
             }
             known.was_heard_again = gap <= MOST;
-            known.is_node = is_node;
+            known.advertiser.is_node = is_node;
             known.advertiser.until = until(if known.was_heard_again { gap } else { Duration::ZERO });
             known.advertiser.said = said;
             return true;
         }
-        if !is_node && self.known.iter().filter(|known| !known.is_node).count() >= STRANGERS {
+        if !is_node && self.known.iter().filter(|known| !known.advertiser.is_node).count() >= STRANGERS {
             let all = self.known.iter().enumerate().filter(|(_, known)| known.may_go(now));
             let Some((oldest, _)) = all.min_by_key(|(_, known)| known.advertiser.said.at()) else {
                 return false;
             };
             self.known.remove(oldest);
         }
-        let advertiser = Advertiser { said, since: now, until: until(Duration::ZERO) };
-        self.known.push(Known { advertiser, is_node, was_heard_again: false });
+        let advertiser = Advertiser { said, since: now, until: until(Duration::ZERO), is_node };
+        self.known.push(Known { advertiser, was_heard_again: false });
         true
     }
 
     /// The file has other nodes now.
     pub(super) fn nodes_changed(&mut self, is_node: impl Fn(&Advertiser) -> bool) {
         for known in &mut self.known {
-            known.is_node = is_node(&known.advertiser);
+            known.advertiser.is_node = is_node(&known.advertiser);
         }
     }
 

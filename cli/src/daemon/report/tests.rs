@@ -45,7 +45,7 @@ fn instants(milliseconds: u64) -> Instants {
 
 /// Somebody who said that alone.
 fn advertises(said: Said) -> Advertiser {
-    Advertiser { since: said.at(), until: said.at() + Duration::from_secs(3), said }
+    Advertiser { since: said.at(), until: said.at() + Duration::from_secs(3), is_node: false, said }
 }
 
 /// lb1, ten seconds after its start.
@@ -105,6 +105,7 @@ impl World {
             installed: if state == State::Active { config.addresses.clone() } else { Vec::new() },
             heard: heard.map(|at| PeerHeard::new(LB2, 253, at)),
             advertisers: Vec::new(),
+            unsaid: 0,
             stolen: None,
             trouble: None,
             counters: Default::default(),

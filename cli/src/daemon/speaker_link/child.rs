@@ -32,6 +32,8 @@ pub(super) struct Child {
 #[derive(Debug)]
 pub(super) enum News {
     Said(FromSpeaker),
+    /// Something that this daemon can't read; with its length.
+    Unreadable(usize),
     /// Its mutex, its socket or its process ended: how that was seen.
     Ended(&'static str),
 }
@@ -134,23 +136,21 @@ impl Child {
             _ = wait_for(died) => return News::Ended("died"),
             () = process.reaped() => return News::Ended("has ended"),
         };
-        let message = match received {
-            Ok(length) if length > 0 => {
-                packet.get(..length).and_then(|packet| serde_json::from_slice(packet).ok())
-            }
-            Ok(_) | Err(_) => None,
-        };
-        // Nothing but an end makes a packet empty, and nothing but another program one that can't be read.
-        message.map_or(News::Ended("closed its end"), News::Said)
+        // Nothing but an end makes a packet empty. One that can't be read is no end: the speaker does its work all the same.
+        match received {
+            Ok(length) if length > 0 => read(packet, length).map_or(News::Unreadable(length), News::Said),
+            Ok(_) | Err(_) => News::Ended("closed its end"),
+        }
     }
 
     /// Takes what it had said before it ended.
     pub(super) fn last_words(&mut self) -> Vec<FromSpeaker> {
         let mut words = Vec::new();
         while let Ok(length) = self.socket.try_recv(&mut self.packet) {
-            let packet = self.packet.get(..length).unwrap_or_default();
-            let Ok(message) = serde_json::from_slice(packet) else { break };
-            words.push(message);
+            if length == 0 {
+                break;
+            }
+            words.extend(read(&self.packet, length));
         }
         words
     }
@@ -170,6 +170,10 @@ impl Child {
     pub(super) async fn ended(&mut self) {
         let _ = self.process.ended().await;
     }
+}
+
+fn read(packet: &[u8], length: usize) -> Option<FromSpeaker> {
+    packet.get(..length).and_then(|packet| serde_json::from_slice(packet).ok())
 }
 
 async fn wait_for(died: &mut Option<oneshot::Receiver<End>>) {

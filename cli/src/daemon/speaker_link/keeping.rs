@@ -39,6 +39,9 @@ const HAND_OVER_LIMIT: Duration = Duration::from_secs(1);
 /// For an orderly end; the lease of the addresses is over by then.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(3);
 
+/// In the log.
+const UNREADABLE: &str = "the speaker has said what this daemon can't read; it goes on, but what it says may be missing in lbctl status";
+
 pub(super) struct Keeper {
     settings: SpeakerSettings,
     page: Arc<Page>,
@@ -234,6 +237,7 @@ impl Keeper {
         let began = self.began;
         let mut said_anything = false;
         let mut told_to_end = None;
+        let mut unreadable: u64 = 0;
         if let Some(ending) = &self.ending {
             told_to_end = Some(began);
             self.tell_to_end(child, &ending.reason);
@@ -243,6 +247,13 @@ impl Keeper {
                 biased;
                 news = child.news() => match news {
                     News::Ended(how) => return Outcome::Lost(Lost::Ended(how)),
+                    News::Unreadable(length) => {
+                        unreadable += 1;
+                        // The first one, and then ever more seldom.
+                        if unreadable.is_power_of_two() {
+                            tracing::warn!(unreadable, length, "{UNREADABLE}");
+                        }
+                    }
                     News::Said(message) => {
                         if !std::mem::replace(&mut said_anything, true) {
                             // It holds its mutex now.

@@ -45,7 +45,7 @@ impl Keeper {
                 biased;
                 news = async { if has_ended { pending().await } else { child.news().await } } => match news {
                     News::Said(FromSpeaker::TakenBack) => is_back = true,
-                    News::Said(_) => {}
+                    News::Said(_) | News::Unreadable(_) => {}
                     News::Ended(_) => has_ended = true,
                 },
                 // Once the other one is in charge nobody has the other end of this, and it is over.
