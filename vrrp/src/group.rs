@@ -36,6 +36,7 @@ use std::{collections::VecDeque, net::IpAddr, time::Duration};
 pub use level::Level;
 pub use reconfigure::{CantReconfigure, check_reconfigure};
 
+use facts::Of;
 use faults::Faults;
 use history::History;
 use member::Member;
@@ -200,19 +201,21 @@ impl Group {
         self.facts_changed(now);
     }
 
-    /// A valid advertisement for `member` arrived from `source`.
+    /// A valid advertisement for `member` arrived from `source`. True if it is another cluster's, for other addresses, and a warning
+    /// has said so.
     pub fn handle_advertisement(
         &mut self,
         now: Moment,
         member: MemberId,
         source: IpAddr,
         advertisement: &Advertisement,
-    ) {
+    ) -> bool {
         self.check_clock(now);
-        if !self.note_heard(now, member, source, advertisement) {
-            return;
+        let of = self.note_heard(now, member, source, advertisement);
+        if of == Of::Somebody {
+            self.step(now, Event::Heard(Heard { member, source, advertisement }));
         }
-        self.step(now, Event::Heard(Heard { member, source, advertisement }));
+        of == Of::OtherCluster
     }
 
     /// An advertisement for `member`, perhaps of a node of the file, is not signed as it should be, and nothing rightly signed of any
@@ -234,13 +237,6 @@ impl Group {
     /// Something for `member` was dropped because its sender has other settings: it decides nothing, and is told in the status.
     pub fn handle_rejected(&mut self, now: Moment, member: MemberId, rejected: Rejected) {
         self.note_advertiser(now, member, Said::Rejected(rejected), None);
-    }
-
-    /// Whether what `source` last sent for `member` was another cluster's, and said so.
-    pub fn is_foreign(&self, member: MemberId, source: IpAddr) -> bool {
-        let mut known = self.members.get(member.0).into_iter().flat_map(|member| member.advertisers.all());
-        let is_others = |said: &Said| matches!(said, Said::Others(heard) if heard.source == source);
-        known.any(|advertiser| is_others(&advertiser.said))
     }
 
     /// The deadline of `poll_timeout` passed. Early calls do nothing.

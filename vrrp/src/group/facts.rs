@@ -10,6 +10,17 @@ use crate::{
     status::{PeerHeard, Said},
 };
 
+/// Whose an advertisement is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Of {
+    /// It counts in the election.
+    Somebody,
+    /// It is for other addresses; a warning has said so.
+    OtherCluster,
+    /// Our own packet, or of an unknown member: not to be looked at.
+    Nobody,
+}
+
 impl Group {
     /// Readiness, a link, a source or a fault may have changed.
     pub(super) fn facts_changed(&mut self, now: Moment) {
@@ -59,19 +70,19 @@ impl Group {
         self.readiness = readiness;
     }
 
-    /// Takes down who was heard. `false` if it is not to be looked at: our own packet, another cluster's, or an unknown member.
+    /// Takes down who was heard.
     pub(super) fn note_heard(
         &mut self,
         now: Moment,
         id: MemberId,
         source: IpAddr,
         advertisement: &Advertisement,
-    ) -> bool {
+    ) -> Of {
         // A link-local address is one of its link: another link may have it too.
         let is_of_link = is_link_local(source);
         let mut sources = self.members.iter().enumerate().filter(|(index, _)| !is_of_link || *index == id.0);
         let own = sources.any(|(_, member)| member.source == Some(source));
-        let Some(member) = self.members.get_mut(id.0) else { return false };
+        let Some(member) = self.members.get_mut(id.0) else { return Of::Nobody };
         let vip = member.config.name();
         if own {
             self.history.count("duplicate_source");
@@ -81,7 +92,7 @@ impl Group {
                     "vip {vip}: an advertisement came from our own address {source}: a loop, or a duplicate"
                 ),
             );
-            return false;
+            return Of::Nobody;
         }
         let own = member.advertisement(0).addresses;
         let differs = own != advertisement.addresses;
@@ -103,7 +114,7 @@ impl Group {
                     advertisement.vrid, advertisement.priority
                 ),
             );
-            return false;
+            return Of::OtherCluster;
         }
         member.heard = Some(heard.clone());
         if self.config.peer == PeerKind::Lbctl && self.config.peers.contains(&source) {
@@ -136,7 +147,7 @@ impl Group {
                 format!("vip {vip}: {source} advertises other addresses than ours"),
             );
         }
-        true
+        Of::Somebody
     }
 
     /// Remembers who sends here.

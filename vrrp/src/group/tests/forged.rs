@@ -121,6 +121,27 @@ fn another_cluster_on_our_vrid_is_named_and_keeps_nobody_from_serving() {
     assert_eq!(node.state(), State::Backup);
 }
 
+/// The group's warning says it; the driver has nothing to add.
+#[test]
+fn another_cluster_is_known_as_one_also_where_there_is_no_room_to_remember_it() {
+    let theirs = Advertisement { addresses: vec![IpAddr::from([192, 0, 2, 200])], ..every(10) };
+    let mut node = backup_of_a_known_peer();
+    for last in 1..=20 {
+        let source = IpAddr::from([198, 51, 100, last]);
+        assert!(node.group.handle_advertisement(node.now, MemberId(0), source, &theirs), "{source}");
+    }
+    assert_eq!(node.counter("advertisers_not_kept"), 12);
+    assert!(!node.group.handle_advertisement(node.now, MemberId(0), LOWER, &theirs), "a node of the file");
+    assert!(
+        !node.group.handle_advertisement(node.now, MemberId(0), STRANGER, &every(10)),
+        "for our addresses"
+    );
+    assert!(
+        !node.group.handle_advertisement(node.now, MemberId(1), STRANGER, &theirs),
+        "of no virtual router"
+    );
+}
+
 /// Whoever speaks for our very addresses is reckoned with, and does not hide the node, nor the node him.
 #[test]
 fn a_stranger_who_wants_our_addresses_is_known_beside_the_node_that_is_heard_more_often() {

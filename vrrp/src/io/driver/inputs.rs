@@ -160,9 +160,9 @@ impl Driver<'_> {
                     lane.is_trusted = true;
                 }
                 let Some(lane) = self.lanes.get_mut(group) else { return };
-                lane.group.handle_advertisement(now, member, source, &decoded.advertisement);
+                let is_foreign = lane.group.handle_advertisement(now, member, source, &decoded.advertisement);
                 if !own {
-                    self.note_peer(now, group, member, &envelope, &decoded);
+                    self.note_peer(now, (group, member), &envelope, &decoded, is_foreign);
                 }
                 self.drain(now, group);
             }
@@ -179,13 +179,19 @@ impl Driver<'_> {
         }
     }
 
-    /// Once per peer: who speaks here, and how.
-    fn note_peer(&mut self, now: Moment, group: usize, id: MemberId, envelope: &Envelope, decoded: &Decoded) {
+    /// Once per peer: who speaks here, and how; of a foreign one the group has said it.
+    fn note_peer(
+        &mut self,
+        now: Moment,
+        (group, id): (usize, MemberId),
+        envelope: &Envelope,
+        decoded: &Decoded,
+        is_foreign: bool,
+    ) {
         let Some(lane) = self.lanes.get(group) else { return };
         let Some(member) = lane.group.config().members.get(id.0) else { return };
         let (vip, source) = (member.name(), envelope.source);
         let is_stranger = lane.is_stranger(member, source);
-        let is_foreign = lane.group.is_foreign(id, source);
         let advertisement = &decoded.advertisement;
         if !is_foreign && self.remarks.first(now, Key::Source { group, kind: "peer", source }) {
             let text = format!(
