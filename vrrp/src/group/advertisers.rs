@@ -67,7 +67,8 @@ impl Advertisers {
             known.advertiser.said = said;
             return true;
         }
-        if !is_node && self.known.iter().filter(|known| !known.advertiser.is_node).count() >= STRANGERS {
+        // There may be more: nodes that have left the file.
+        while !is_node && self.known.iter().filter(|known| !known.advertiser.is_node).count() >= STRANGERS {
             let all = self.known.iter().enumerate().filter(|(_, known)| known.may_go(now));
             let Some((oldest, _)) = all.min_by_key(|(_, known)| known.advertiser.said.at()) else {
                 return false;
@@ -230,6 +231,13 @@ mod tests {
             advertisers.note(at(60_000), ours(forged(number), 60_000), SECOND, false);
         }
         assert!(!heard(&advertisers, 60_000).contains(&TRUTH));
+        assert_eq!(advertisers.known.len(), STRANGERS);
+        // Two of them at once, and there are as many strangers already.
+        for node in [TRUTH, IpAddr::from([192, 0, 2, 78])] {
+            advertisers.note(at(60_000), ours(node, 60_000), SECOND, true);
+        }
+        advertisers.nodes_changed(|_| false);
+        advertisers.note(at(120_000), ours(forged(9), 120_000), SECOND, false);
         assert_eq!(advertisers.known.len(), STRANGERS);
     }
 }

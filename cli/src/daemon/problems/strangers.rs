@@ -37,12 +37,12 @@ fn members(group: &Group) -> impl Iterator<Item = (&MemberConfig, &MemberStatus)
     group.config.members.iter().zip(said)
 }
 
-/// Each once, whoever has been heard for longest first: so it is the same one each time.
+/// Each once, in their [order](Advertiser::order).
 fn all<'a>(nodes: &Nodes<'_>, now: Moment, group: &'a Group) -> Vec<(&'a MemberConfig, &'a Advertiser)> {
     let mut all: Vec<_> = members(group)
         .flat_map(|(config, member)| strangers_at(nodes, now, config, member).map(move |one| (config, one)))
         .collect();
-    all.sort_by_key(|(_, one)| (one.since, one.said.source()));
+    all.sort_by_key(|(_, one)| one.order());
     let mut seen = Vec::new();
     all.retain(|(_, one)| {
         let source = one.said.source();
@@ -71,12 +71,24 @@ fn uses_too(member: &MemberConfig, source: IpAddr) -> String {
     format!("{source} uses vrid {} of {} too", member.vrid, member.vip)
 }
 
-/// `; so do 192.0.2.78 and 3 more`, of all but the first.
-fn others(all: &[(&MemberConfig, &Advertiser)]) -> Option<String> {
+/// `192.0.2.78 (for other addresses)`.
+fn named(one: &Advertiser) -> String {
+    let kind = match &one.said {
+        Said::Ours(_) => "for the same addresses",
+        Said::Rejected(_) => "dropped",
+        Said::Others(_) => "for other addresses",
+    };
+    format!("{} ({kind})", one.said.source())
+}
+
+/// `so do 192.0.2.78 (dropped) and 3 more`, of all but the first.
+fn others(group: &Group, all: &[(&MemberConfig, &Advertiser)]) -> Option<String> {
     let [_, others @ ..] = all else { return None };
-    let named: Vec<_> = others.iter().take(NAMED).map(|(_, one)| one.said.source().to_string()).collect();
-    let verb = if others.len() == 1 { "does" } else { "do" };
-    let more = others.len().saturating_sub(NAMED);
+    // One may be heard for several virtual routers, so it is at least as many as at the one with the most.
+    let unsaid = members(group).map(|(_, member)| member.unsaid).max().unwrap_or_default();
+    let named: Vec<_> = others.iter().take(NAMED).map(|(_, one)| named(one)).collect();
+    let verb = if others.len() + unsaid == 1 { "does" } else { "do" };
+    let more = others.len().saturating_sub(NAMED) + unsaid;
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     (!named.is_empty()).then(|| format!("so {verb} {}{more}", named.join(", ")))
 }
@@ -91,7 +103,7 @@ pub(in crate::daemon) fn stranger(nodes: &Nodes<'_>, now: Moment, group: &Group)
         Said::Rejected(found) => format!("{what}: {}", found.why),
         Said::Ours(heard) => format!("{what}, for the same addresses, with priority {}", heard.priority),
     };
-    Some(match others(&all) {
+    Some(match others(group, &all) {
         Some(others) => format!("{what}; {others}"),
         None => what,
     })
@@ -115,7 +127,7 @@ pub(super) fn find(facts: &Facts<'_>, group: &Group) -> Option<Problem> {
             facts.path
         ),
     };
-    let look_at = match others(&all) {
+    let look_at = match others(group, &all) {
         Some(others) => format!("{look_at} And {others}."),
         None => look_at,
     };

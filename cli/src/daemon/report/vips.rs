@@ -82,8 +82,11 @@ fn router(
 ) -> Router {
     let trouble = member.and_then(|member| member.trouble.clone());
     let state = state.filter(|_| trouble.is_none()).unwrap_or(State::Initialize);
-    let foreign =
-        member.and_then(|member| strangers_at(&facts.nodes(), facts.at.moment, config, member).next());
+    let nodes = facts.nodes();
+    let foreign = member.and_then(|member| {
+        let strangers = strangers_at(&nodes, facts.at.moment, config, member);
+        strangers.min_by_key(|one| (one.since, one.said.source()))
+    });
     Router {
         family: match config.family() {
             Family::Ipv4 => "ipv4",

@@ -72,9 +72,38 @@ fn of_several_strangers_each_is_named_and_the_first_one_stays_the_first() {
         assert_eq!(problem.what, "192.0.2.77 uses vrid 51 of web too");
         problem.look_at.rsplit(". ").next().unwrap_or_default().to_owned()
     };
-    assert_eq!(look_at(vec![of(78, 9_000), of(77, 5_000)]), "And so does 192.0.2.78.");
+    assert_eq!(look_at(vec![of(78, 9_000), of(77, 5_000)]), "And so does 192.0.2.78 (for other addresses).");
     let many = vec![of(80, 8_000), of(79, 8_000), of(77, 5_000), of(82, 8_000), of(81, 8_000), of(83, 8_000)];
-    assert_eq!(look_at(many), "And so do 192.0.2.79, 192.0.2.80, 192.0.2.81, 192.0.2.82 and 1 more.");
+    assert_eq!(
+        look_at(many),
+        "And so do 192.0.2.79 (for other addresses), 192.0.2.80 (for other addresses), 192.0.2.81 (for other addresses), \
+         192.0.2.82 (for other addresses) and 1 more."
+    );
+}
+
+#[test]
+fn a_harmless_stranger_who_came_first_does_not_hide_who_wants_our_addresses() {
+    let mut world = World::of(&FILE.replace("interface = \"eth1\"\n", ""));
+    world.is(State::Active, at(100), None);
+    let heard = |last: u8| PeerHeard::new(IpAddr::from([192, 0, 2, last]), 100, at(9_950));
+    let why = "the password is not ours".to_owned();
+    let rejected = Rejected { source: IpAddr::from([192, 0, 2, 78]), why, at: at(9_950) };
+    let (_, said) = world.groups[0].status.as_mut().expect("said");
+    let member = &mut said.members[0];
+    let all =
+        [(Said::Others(heard(77)), 5_000), (Said::Rejected(rejected), 6_000), (Said::Ours(heard(79)), 9_000)];
+    member.advertisers =
+        all.map(|(said, since)| Advertiser { since: at(since), ..advertises(said) }).to_vec();
+    // The speaker had no room for them.
+    member.unsaid = 2;
+    let status = world.status(10_000);
+    let problem = &status.problems[0];
+    assert_eq!(problem.what, "192.0.2.79 uses vrid 51 of web too");
+    assert!(problem.look_at.starts_with("it is no node of /etc/lbctl/lb.toml."), "{problem:?}");
+    let others = "And so do 192.0.2.78 (dropped), 192.0.2.77 (for other addresses) and 2 more.";
+    assert!(problem.look_at.ends_with(others), "{problem:?}");
+    // Whoever is heard for longest.
+    assert_eq!(status.groups[0].vips[0].routers[0].foreign.as_deref(), Some("192.0.2.77"));
 }
 
 #[test]
