@@ -159,9 +159,8 @@ impl Daemon {
                     reasons.push(format!("{name} was not heard yet"));
                 }
                 Some((peer, None)) if !peer.silent => {
-                    reasons.push(format!(
-                        "{name} does not say how it is for {group} (its hello has no room for all groups)"
-                    ));
+                    let is_shortened = peer.last.as_ref().is_some_and(|(_, hello)| hello.shortened);
+                    reasons.push(untold(name, group, is_shortened));
                 }
                 Some((_, None)) | None => reasons.push(format!("{name} is silent")),
             }
@@ -192,6 +191,15 @@ impl Daemon {
             degraded @ Readiness::Degraded { .. } => Level::of_readiness(&degraded),
             _ => None,
         }
+    }
+}
+
+/// Of a node that is heard, and not of the group.
+fn untold(name: &str, group: &str, is_shortened: bool) -> String {
+    if is_shortened {
+        format!("{name} does not say how it is for {group} (its hello has no room for all groups)")
+    } else {
+        format!("the file of {name} has no group {group}: the files differ")
     }
 }
 
@@ -284,6 +292,13 @@ mod tests {
             obstacle(&paused, level(1), &refusing::Refused::default()).as_deref(),
             Some("would refuse clients: frontend web is paused by root")
         );
+    }
+
+    #[test]
+    fn a_node_that_says_nothing_of_a_group_had_no_room_for_it_or_has_no_such_group() {
+        let no_room = "lb2 does not say how it is for two (its hello has no room for all groups)";
+        assert_eq!(untold("lb2", "two", true), no_room);
+        assert_eq!(untold("lb2", "two", false), "the file of lb2 has no group two: the files differ");
     }
 
     #[test]
