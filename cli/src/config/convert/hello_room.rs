@@ -35,8 +35,8 @@ pub(super) fn check(vips: &[Named<raw::Vip>], cluster: &Cluster, report: &Report
     report.warning(
         span,
         format!(
-            "a node's hello, one datagram, has room for {room} of the {} groups. Of {} it says nothing: `lbctl status` shows only what this \
-             node sees of them, and a switchover or a drain of their holder is refused without --force. Give vips that may move together one group",
+            "a node's hello, one datagram, has room for {room} of the {} groups, whatever there is to say of them. Of {} it may say nothing: `lbctl status` shows only what this \
+             node sees of them, and a switchover or a drain of their holder is refused without --force then. Give vips that may move together one group",
             groups.len(),
             without.join(", ")
         ),

@@ -168,12 +168,12 @@ pub(crate) fn encode(hello: &Hello, secret: Option<&Secret>) -> Vec<u8> {
         bytes = write(&hello);
     }
     if bytes.len() > most {
-        hello.addresses.clear();
+        // That a group is there, and whether its node could hold it, is worth more than why; so is who sends its advertisements.
+        shorten_reasons(&mut hello, 0, 0);
         bytes = write(&hello);
     }
     if bytes.len() > most {
-        // That a group is there, and whether its node could hold it, is worth more than why.
-        shorten_reasons(&mut hello, 0, 0);
+        hello.addresses.clear();
         bytes = write(&hello);
     }
     while bytes.len() > most && hello.groups.pop().is_some() {

@@ -6,19 +6,36 @@ use crate::control::Ready;
 /// A boot, as long as they are.
 const BOOT: &str = "00000000-0000-0000-0000-000000000000";
 
-/// How many of `groups`, in their order, the hello of `node` has room for when it says the least of each: its state and that it is
-/// ready. `peers` nodes are heard, which a signed one names.
+/// Longest, in milliseconds and microseconds: three years.
+const LONG: u64 = 99_999_999_999;
+const LONG_MICROS: u64 = 1000 * LONG;
+
+/// Of all that a node can say of a group the longest, with reasons of nothing.
+fn longest_ready() -> Ready {
+    let reason = || "a reason".to_owned();
+    let all = [
+        Ready::Yes,
+        Ready::Degraded { reasons: Vec::new() },
+        Ready::Starting { reason: reason() },
+        Ready::Leaving { reason: reason() },
+        Ready::Fault { reason: reason() },
+    ];
+    let length = |ready: &Ready| serde_json::to_vec(ready).map_or(0, |text| text.len());
+    all.into_iter().max_by_key(length).unwrap_or(Ready::Yes)
+}
+
+/// How many of `groups`, in their order, the hello of `node` has room for when it says the least of each: its state and how ready it is
+/// for it, whatever that is. `peers` nodes are heard, which a signed one names.
 pub(crate) fn room(node: &str, groups: &[&str], peers: usize, is_signed: bool) -> usize {
     let of_group = |name: &&str| GroupHello {
         name: (*name).to_owned(),
-        state: lb_vrrp::State::Backup,
-        // Three years.
-        age_ms: 99_999_999_999,
+        state: lb_vrrp::State::Initialize,
+        age_ms: LONG,
         why: "a reason".to_owned(),
         priority: 253,
-        ready: Ready::Yes,
-        announced_us: None,
-        refuses: None,
+        ready: longest_ready(),
+        announced_us: Some(LONG_MICROS),
+        refuses: Some("a reason".to_owned()),
         refused: Vec::new(),
     };
     let mut hello = Hello {
@@ -28,7 +45,7 @@ pub(crate) fn room(node: &str, groups: &[&str], peers: usize, is_signed: bool) -
         counter: 99_999_999,
         file: "0".repeat(64),
         signs: Some("require".to_owned()),
-        drained_ms: None,
+        drained_ms: Some(LONG),
         hears: is_signed.then(|| vec![BOOT.to_owned(); peers]),
         groups: groups.iter().map(of_group).collect(),
         addresses: Vec::new(),
@@ -52,8 +69,8 @@ mod tests {
         let names: Vec<_> = (1..=40).map(|number| format!("group{number}")).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         assert_eq!(room("lb1", &names[..1], 1, true), 1);
-        assert_eq!(room("lb1", &names[..8], 4, true), 8);
-        assert_eq!((room("lb1", &names, 1, true), room("lb1", &names, 1, false)), (10, 11));
+        assert_eq!(room("lb1", &names[..5], 4, true), 5);
+        assert_eq!((room("lb1", &names, 1, true), room("lb1", &names, 1, false)), (5, 6));
     }
 
     /// What is said of a file that has room is that there is.
@@ -66,10 +83,26 @@ mod tests {
             let count = room("lb1", &names, 1, is_signed);
             let mut said = hello(count, &"x".repeat(300));
             said.hears = is_signed.then(|| vec![BOOT.to_owned()]);
-            said.groups.iter_mut().for_each(|group| group.ready = Ready::Yes);
+            said.drained_ms = Some(LONG);
             let secret = is_signed.then_some(&secret);
-            let read = decode(&encode(&said, secret), secret).expect("readable");
-            assert_eq!(read.groups.len(), count, "signed: {is_signed}");
+            let reason = || "x".repeat(300);
+            for ready in [
+                Ready::Yes,
+                Ready::Degraded { reasons: vec![reason(); 8] },
+                Ready::Starting { reason: reason() },
+                Ready::Leaving { reason: reason() },
+                Ready::Fault { reason: reason() },
+                Ready::Fault { reason: "x".to_owned() },
+            ] {
+                for group in &mut said.groups {
+                    group.state = lb_vrrp::State::Initialize;
+                    (group.age_ms, group.announced_us) = (LONG, Some(LONG_MICROS));
+                    group.refuses = Some(reason());
+                    group.ready = ready.clone();
+                }
+                let read = decode(&encode(&said, secret), secret).expect("readable");
+                assert_eq!(read.groups.len(), count, "signed: {is_signed}, {ready:?}");
+            }
         }
     }
 }
