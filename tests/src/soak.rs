@@ -29,6 +29,9 @@ const GRACE: Duration = Duration::from_secs(3);
 /// How long a fault is left alone.
 const FAULT: Duration = Duration::from_secs(3);
 const MINUTE: Duration = Duration::from_secs(60);
+/// How often descriptors are counted until two counts agree, and the time between two.
+const READINGS: usize = 20;
+const BETWEEN_READINGS: Duration = Duration::from_millis(100);
 /// The minute that the last one is compared with: all is warm by then.
 const WARM: u64 = 10;
 
@@ -65,6 +68,8 @@ pub fn run(scene: &Scene, minutes: u64, say: impl Fn(&str)) -> Report {
     let mut report = Report { minutes, ..Report::default() };
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
+        // Before anything may panic: the scope waits for its threads then, too.
+        let end_of_work = Ends(&over);
         let curl = scope.spawn(|| work::curl(scene, &over));
         let begin = Instant::now();
         let (mut reload, mut fault) = (begin + reloads / 2, begin + faults);
@@ -94,16 +99,27 @@ pub fn run(scene: &Scene, minutes: u64, say: impl Fn(&str)) -> Report {
                 number += 1;
                 fault += faults;
             }
-            report.samples.extend(kept.stop());
+            kept.stop().into_iter().for_each(|(kind, samples)| report.take(kind, samples));
             watch.look(&mut report);
-            let usage = usage(scene);
+            let usage = usage_at_rest(scene);
             say(&format!("minute {minute} of {minutes}: {} requests; {usage}", report.samples.len()));
             report.usage.push(usage);
         }
-        over.store(true, Ordering::Relaxed);
-        report.samples.extend(curl.join().expect("curl is run"));
+        drop(end_of_work);
+        for (kind, sample) in curl.join().expect("curl is run") {
+            report.take(kind, [sample]);
+        }
     });
     report
+}
+
+/// Ends the work of the other threads when it goes, be it in a panic.
+struct Ends<'a>(&'a AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// Does it, leaves it so for a while, undoes it, and waits until the pair is well.
@@ -134,6 +150,21 @@ fn harm(scene: &Scene, fault: Fault) -> Window {
     scene.wait_until_other_is_ready(&scene.holder());
     thread::sleep(GRACE);
     Window { what, from, to: now() }
+}
+
+/// Once the descriptors of connections that have just ended are closed. Some work goes on, so they may never stand still: then it is the
+/// last of the readings.
+fn usage_at_rest(scene: &Scene) -> Usage {
+    let mut last = usage(scene);
+    for _ in 0..READINGS {
+        thread::sleep(BETWEEN_READINGS);
+        let before = last.descriptors;
+        last = usage(scene);
+        if last.descriptors == before {
+            break;
+        }
+    }
+    last
 }
 
 /// Resident bytes and descriptors of all processes of both nodes.

@@ -43,6 +43,7 @@ fn flood(lb: &Plain, front: SocketAddr) -> u64 {
     let open = || {
         let mut client = TcpStream::connect(front).unwrap();
         client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: ").unwrap();
+        client.set_read_timeout(Some(LONG)).unwrap();
         // The answer to the first.
         assert!(client.read(&mut [0; 100]).unwrap() > 0);
         client

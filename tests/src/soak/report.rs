@@ -1,6 +1,6 @@
 //! What a soak has shown.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use lb_vrrp::Moment;
 use lbctl::lab::{Outcome, Sample};
@@ -39,6 +39,8 @@ pub struct Report {
     pub windows: Vec<Window>,
     /// Every request.
     pub samples: Vec<Sample>,
+    /// How many were answered, of each kind.
+    pub answered: BTreeMap<&'static str, usize>,
     /// At the end of each minute.
     pub usage: Vec<Usage>,
     /// That were logged while nothing was wrong.
@@ -58,6 +60,14 @@ impl Window {
 }
 
 impl Report {
+    /// Requests of that kind.
+    pub(super) fn take(&mut self, kind: &'static str, samples: impl IntoIterator<Item = Sample>) {
+        let answered = self.answered.entry(kind).or_default();
+        self.samples.extend(samples.into_iter().inspect(|sample| {
+            *answered += usize::from(matches!(sample.outcome, Outcome::Ok(_)));
+        }));
+    }
+
     fn failed(&self) -> impl Iterator<Item = (&Sample, &str)> {
         self.samples.iter().filter_map(|sample| match &sample.outcome {
             Outcome::Failed(why) => Some((sample, why.as_str())),

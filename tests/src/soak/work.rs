@@ -16,7 +16,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 const CONTENT: &str = "/run/soak.upload";
 
 /// Clients that keep their connections: HTTP, and the same through mode tcp.
-pub(super) struct Kept([Load; 2]);
+pub(super) struct Kept([(&'static str, Load); 2]);
 
 impl Kept {
     pub(super) fn start(scene: &Scene) -> Self {
@@ -30,29 +30,29 @@ impl Kept {
             };
             scene.load(&options).unwrap_or_else(|error| panic!("{error:#}"))
         };
-        Self([load(80), load(81)])
+        Self([("kept HTTP", load(80)), ("kept tcp", load(81))])
     }
 
-    pub(super) fn stop(self) -> Vec<Sample> {
+    pub(super) fn stop(self) -> [(&'static str, Vec<Sample>); 2] {
         let stop = |load: Load| load.stop().unwrap_or_else(|error| panic!("{error:#}")).samples().to_vec();
-        self.0.into_iter().flat_map(stop).collect()
+        self.0.map(|(kind, load)| (kind, stop(load)))
     }
 }
 
 /// New connections, one after the other, until it is over: a GET, an upload, TLS with HTTP/2, and mode tcp.
-pub(super) fn curl(scene: &Scene, over: &AtomicBool) -> Vec<Sample> {
+pub(super) fn curl(scene: &Scene, over: &AtomicBool) -> Vec<(&'static str, Sample)> {
     scene.shell("client", &format!("head -c 100000 /dev/zero > {CONTENT}"));
     let upload = format!("@{CONTENT}");
     let (plain, bytes, secure) =
         (format!("http://{VIP}/"), format!("http://{VIP}:81/"), format!("https://{VIP}/"));
-    let kinds: [&[&str]; 4] = [
-        &["--header", "Connection: close", &plain],
-        &["--data-binary", &upload, &plain],
-        &["--insecure", "--http2", &secure],
-        &[&bytes],
+    let kinds: [(&str, &[&str]); 4] = [
+        ("closing", &["--header", "Connection: close", &plain]),
+        ("upload", &["--data-binary", &upload, &plain]),
+        ("TLS and HTTP/2", &["--insecure", "--http2", &secure]),
+        ("tcp", &[&bytes]),
     ];
     let mut samples = Vec::new();
-    for kind in kinds.iter().cycle().take_while(|_| !over.load(Ordering::Relaxed)) {
+    for (name, kind) in kinds.iter().cycle().take_while(|_| !over.load(Ordering::Relaxed)) {
         let always =
             ["curl", "--silent", "--max-time", "3", "--output", "/dev/null", "--write-out", "%{http_code}"];
         let at = now();
@@ -68,7 +68,7 @@ pub(super) fn curl(scene: &Scene, over: &AtomicBool) -> Vec<Sample> {
                 output.ended.code, output.stdout
             ))
         };
-        samples.push(Sample { at, wait: now().saturating_since(at), outcome });
+        samples.push((*name, Sample { at, wait: now().saturating_since(at), outcome }));
         thread::sleep(PAUSE);
     }
     samples
