@@ -25,12 +25,13 @@ pub(crate) fn svg(run: &Run) -> String {
     );
     for (row, (id, ratio)) in rows.iter().enumerate() {
         let y = TOP + row * ROW;
+        let middle = y + 10;
         let colour = if ratio.median <= 1.0 { "#2a7f62" } else { "#c0562f" };
         let _ = writeln!(
             text,
             "<text x=\"{}\" y=\"{}\" text-anchor=\"end\">{id}</text>\
              <rect x=\"{LEFT}\" y=\"{}\" width=\"{:.1}\" height=\"16\" fill=\"{colour}\"/>\
-             <line x1=\"{:.1}\" x2=\"{:.1}\" y1=\"{3}\" y2=\"{3}\" stroke=\"#222\" stroke-width=\"2\"/>\
+             <line x1=\"{:.1}\" x2=\"{:.1}\" y1=\"{middle}\" y2=\"{middle}\" stroke=\"#222\" stroke-width=\"2\"/>\
              <text x=\"{}\" y=\"{1}\">{:.2}</text>",
             LEFT - 8,
             y + 14,
@@ -68,6 +69,10 @@ mod tests {
         let run = run(vec![figures("a", &peers(&[7.5])), figures("c", &peers(&[90.0]))]);
         let text = svg(&run);
         assert!(text.starts_with("<svg ") && text.ends_with("</svg>\n"), "{text}");
+        assert!(
+            text.contains("<line x1=\"360.0\" x2=\"360.0\" y1=\"54\" y2=\"54\""),
+            "the spread is on its bar: {text}"
+        );
         // 0.75 of 1.5 is half of 520; 9 is cut.
         assert!(text.contains(">a</text><rect x=\"100\" y=\"46\" width=\"260.0\""), "{text}");
         assert!(
