@@ -5,7 +5,12 @@ use std::{
     time::Duration,
 };
 
-use crate::{buffer::BUFFER_SIZE, stream::Stream, wheel::Deadline};
+use crate::{
+    buffer::BUFFER_SIZE,
+    stream::Stream,
+    wheel::Deadline,
+    worker::turns::{self, BehindTheOthers},
+};
 
 /// A write that did not work.
 #[derive(Debug)]
@@ -52,14 +57,11 @@ pub(super) async fn all_vectored<S: Stream>(
     Ok(())
 }
 
-/// Are the first `length` bytes of a message to `stream` to be sent with what others send in this turn
-/// ([`turns::behind_the_others`], decision 56)? Not if they fill a buffer, which keeps its peer awake by itself, nor if somebody else gathers
-/// them, who has the socket. What follows the first is written at once: a task that had itself woken for each piece would keep the kernel from
-/// being asked.
-///
-/// [`turns::behind_the_others`]: crate::worker::turns::behind_the_others
-pub(super) fn goes_with_others<S: Stream>(stream: &S, length: usize) -> bool {
-    length < BUFFER_SIZE && stream.socket().is_some()
+/// To be waited for before the first `length` bytes of a message are written to `stream`: they are sent with what others send in this turn
+/// (decision 56). Not if they fill a buffer, which keeps its peer awake by itself, nor if somebody else gathers them, who has the socket.
+/// What follows the first is written at once: a task that had itself woken for each piece would keep the kernel from being asked.
+pub(super) fn with_others<S: Stream>(stream: &S, length: usize) -> BehindTheOthers {
+    turns::behind_the_others_if(length < BUFFER_SIZE && stream.socket().is_some())
 }
 
 /// Waits until the peer takes more.
@@ -90,7 +92,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::{wheel::Wheel, worker::turns};
+    use crate::wheel::Wheel;
 
     /// A stream and who reads from it.
     async fn pair() -> (TcpStream, TcpStream) {
@@ -117,9 +119,7 @@ mod tests {
                 tasks.push(spawn_local(async move {
                     order.borrow_mut().push(thinks);
                     let deadline = Wheel::new().deadline();
-                    if goes_with_others(&stream, length) {
-                        turns::behind_the_others().await;
-                    }
+                    with_others(&stream, length).await;
                     all(&stream, &vec![b'x'; length], &deadline, Duration::from_secs(60)).await.unwrap();
                     order.borrow_mut().push(sends);
                 }));

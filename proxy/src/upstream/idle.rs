@@ -237,8 +237,8 @@ impl IdleConnections {
     ) -> Self {
         let all = || self.backends.iter().flat_map(|backend| &backend.servers);
         all().for_each(|server| server.retired.set(true));
-        let shared = (Rc::clone(&self.count), Rc::clone(&self.spare));
-        let next = Self::with(config, shared.0, shared.1, |id, index| match place(id, index) {
+        let (count, spare) = (Rc::clone(&self.count), Rc::clone(&self.spare));
+        let next = Self::with(config, count, spare, |id, index| match place(id, index) {
             Some((id, index)) => Rc::clone(&self.backends[id.0].servers[index]),
             None => Rc::default(),
         });

@@ -14,7 +14,6 @@ use crate::{
     invalid::InvalidKind,
     metrics::Event,
     stream::Stream,
-    worker::turns,
 };
 
 /// Payload up to this is copied behind its head: cheaper than a vectored write of several pieces.
@@ -57,9 +56,7 @@ impl<S: Stream> Download<'_, S> {
     ) -> Result<Option<Buffer>, Failed> {
         let mut first = Some(first);
         let mut sink = Sink { encoder: Encoder::new(hop.framing), out, coding: coder.map(Coding::new) };
-        if write::goes_with_others(self.connection.stream(), sink.out.len() + buffer.len()) {
-            turns::behind_the_others().await;
-        }
+        write::with_others(self.connection.stream(), sink.out.len() + buffer.len()).await;
         let mut inbox = Some(buffer);
         loop {
             let step = match &mut inbox {

@@ -12,7 +12,6 @@ use crate::{
     metrics::BackendCounters,
     rules::Answer,
     stream::Stream,
-    worker::turns,
 };
 
 impl<'c, S: Stream> Session<'c, S> {
@@ -92,9 +91,7 @@ impl<'c, S: Stream> Session<'c, S> {
         let hsts = connection.hsts().map(|hsts| with_hsts(out, hsts, connection.worker().buffers().take()));
         let out = hsts.as_ref().unwrap_or(out);
         let pieces = &mut [IoSlice::new(out.filled()), IoSlice::new(content)];
-        if write::goes_with_others(connection.stream(), out.len() + content.len()) {
-            turns::behind_the_others().await;
-        }
+        write::with_others(connection.stream(), out.len() + content.len()).await;
         match write::all_vectored(connection.stream(), pieces, self.deadline, timeout).await {
             Ok(()) => {
                 let length = (out.len() + content.len()) as u64;

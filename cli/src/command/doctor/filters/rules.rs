@@ -39,9 +39,9 @@ fn blind_spot_in(rules: &str, is_ipv4: bool, arrives: bool) -> Option<&'static s
     let ways = ["meta pkttype ", " -m pkttype ", "xt match \"pkttype\""];
     let by_way = "rules here go by pkttype, and one that is tried is for all nodes of the network and not for this one alone";
     let rows = [(lifetimes, by_lifetime, true), (ways, by_way, arrives)];
-    let rows = rows.into_iter().filter(|(.., counts)| *counts);
     let lines = || rules.lines().filter(|line| may_be_met(line));
     rows.into_iter()
+        .filter(|(.., counts)| *counts)
         .find(|(matches, ..)| lines().any(|line| matches.iter().any(|one| line.contains(one))))
         .map(|(_, why, _)| why)
 }

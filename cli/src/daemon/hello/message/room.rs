@@ -27,13 +27,14 @@ fn longest_ready() -> Ready {
 /// How many of `groups`, in their order, the hello of `node` has room for when it says the least of each: its state and how ready it is
 /// for it, whatever that is. `peers` nodes are heard, which a signed one names.
 pub(crate) fn room(node: &str, groups: &[&str], peers: usize, is_signed: bool) -> usize {
+    let ready = longest_ready();
     let of_group = |name: &&str| GroupHello {
         name: (*name).to_owned(),
         state: lb_vrrp::State::Initialize,
         age_ms: LONG,
         why: "a reason".to_owned(),
         priority: 253,
-        ready: longest_ready(),
+        ready: ready.clone(),
         announced_us: Some(LONG_MICROS),
         refuses: Some("a reason".to_owned()),
         refused: Vec::new(),
