@@ -22,15 +22,13 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
-use nix::sys::{
-    epoll::{Epoll, EpollEvent},
-    timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags},
-};
+use nix::sys::epoll::{Epoll, EpollEvent};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     exchange::{Connection, End, Script, Work},
     histogram::Histogram,
+    pace::Pace,
     sockets,
 };
 
@@ -187,14 +185,11 @@ impl Load {
         end: Instant,
         events: &mut [EpollEvent],
     ) -> anyhow::Result<()> {
-        let every = Duration::from_secs_f64(1.0 / pace.max(0.1));
-        let timer =
-            TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK)?;
-        timer.set(Expiration::Interval(every.into()), TimerSetTimeFlags::empty())?;
-        sockets::watch(&self.epoll, &timer, TIMER)?;
+        let pace = Pace::begin(&self.epoll, pace, TIMER)?;
         let mut due = begin;
         while due < end || (self.in_flight + self.waiting.len() > 0 && Instant::now() < end + GRACE) {
             let count = self.wait(events)?;
+            pace.go_on()?;
             self.handle(&events[..count])?;
             let now = Instant::now();
             while due <= now && due < end {
@@ -203,7 +198,7 @@ impl Load {
                 } else {
                     self.fail("no connection was free");
                 }
-                due += every;
+                due += pace.every;
             }
             while let Some(since) = self.waiting.front().copied()
                 && let Some(number) = self.idle.pop_front()

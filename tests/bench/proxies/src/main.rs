@@ -18,6 +18,7 @@ mod figures;
 mod histogram;
 mod load;
 mod origin;
+mod pace;
 mod peers;
 mod place;
 mod play;
