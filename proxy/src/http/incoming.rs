@@ -6,7 +6,6 @@
 use std::{borrow::Cow, net::IpAddr, time::Duration};
 
 use super::{
-    body::Framing,
     compression,
     cookie::{self, CookiePolicy, Persisted},
     forwarded::{self, Seen},
@@ -124,8 +123,7 @@ pub(super) fn closes<S>(request: &Request, ended: bool, connection: &Connection<
 where
     S: Stream,
 {
-    let has_content = !matches!(request.framing, Framing::None | Framing::Length(0));
-    has_content
+    request.has_content()
         || !request.persistent
         || ended
         || connection.is_draining()

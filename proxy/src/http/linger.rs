@@ -4,7 +4,11 @@
 //! A close at once makes the kernel answer the next byte that comes with a reset, and a reset takes from the client
 //! what it has not read of the response yet.
 
-use std::{pin::pin, time::Duration};
+use std::{
+    pin::pin,
+    task::{Context, Waker},
+    time::Duration,
+};
 
 use super::{body::Decoder, outcome::Termination, session::Session};
 use crate::stream::Stream;
@@ -20,6 +24,9 @@ const TIME: Duration = Duration::from_secs(10);
 
 /// All in all, while the node waits for its connections to end.
 const DRAINING: Duration = Duration::from_millis(200);
+
+/// What a client has got is taken for read if it was no more: it was a matter of one round trip.
+const LITTLE: u64 = 16 * 1024;
 
 /// How what a client still sends has ended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -52,8 +59,23 @@ impl<S: Stream> Session<'_, S> {
     /// Ends the connection. It holds its place among the frontend's connections, a buffer only while it reads, and up no
     /// drain.
     pub(super) async fn linger(&mut self) {
+        if self.is_done() {
+            return;
+        }
         self.inbound.inbox = None;
         self.discard(None).await;
+    }
+
+    /// Has the client said that it sends nothing more (RFC 9112 §9.6: it MUST NOT), and kept to it so far? Then there is nothing to
+    /// read and throw away, and a close is all that is left; if it got much, it may be a while until it has read that. An end in TLS
+    /// has a word of its own.
+    fn is_done(&self) -> bool {
+        let (connection, inbound) = (self.connection, &self.inbound);
+        let is_kept = self.is_last && !inbound.has_bytes() && !inbound.ended;
+        if !is_kept || connection.stream().plain().is_none() || connection.sent().value() > LITTLE {
+            return false;
+        }
+        connection.stream().poll_readable(&mut Context::from_waker(Waker::noop())).is_pending()
     }
 
     /// Likewise; with `content`, to its end only.

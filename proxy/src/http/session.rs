@@ -56,6 +56,8 @@ pub(crate) struct Session<'c, S> {
     accepted: Instant,
     /// Requests served before.
     served: u64,
+    /// The request in hand is the last one, as its client has said, and has no content.
+    pub(super) is_last: bool,
     /// Of what was asked.
     pub(super) memory: Memory,
     /// For what the inbound deadline is armed.
@@ -109,6 +111,7 @@ impl<'c, S: Stream> Session<'c, S> {
             backend: None,
             accepted,
             served,
+            is_last: false,
             memory: Memory { session: variables, exchange },
             armed,
         }
@@ -322,6 +325,7 @@ impl<'c, S: Stream> Session<'c, S> {
                                 .trace_begin(head, |record| then.decision(config, record.is_by_rule));
                         }
                         inbox.consume(incoming.request.length);
+                        self.is_last = incoming.request.is_last();
                         self.inbound.release_if_empty();
                         self.armed = Armed::No;
                         return Ok(Some(incoming));

@@ -3,7 +3,7 @@
 use std::{future::pending, io, mem::MaybeUninit, time::Duration};
 
 use socket2::SockRef;
-use tokio::{io::Interest, net::TcpStream, time::sleep};
+use tokio::{io::Interest, net::TcpStream, task::yield_now, time::sleep};
 
 use crate::wheel::TICK;
 
@@ -22,6 +22,8 @@ pub(super) async fn departure(client: &TcpStream, abortonclose: bool) {
 }
 
 async fn end(client: &TcpStream, abortonclose: bool) {
+    // A server that is near is found by the next turn, and the client need not be looked at.
+    yield_now().await;
     loop {
         let Ok(ready) = client.ready(Interest::READABLE).await else { return };
         if ready.is_read_closed() && abortonclose {

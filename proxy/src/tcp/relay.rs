@@ -68,8 +68,9 @@ pub(super) async fn relay<S: Stream>(
     let to_server = pipes(connection.splices_request(upstream.backend()));
     let to_client = pipes(connection.splices_response(upstream.backend()));
     let (received, sent) = (upstream.received(connection.received()), upstream.sent(connection.sent()));
-    let mut request = pin!(forward(&client, &server, buffers, to_server, received));
-    let mut response = pin!(forward(&server, &client, buffers, to_client, sent));
+    let is_one_over = Cell::new(false);
+    let mut request = pin!(forward(&client, &server, buffers, to_server, received, &is_one_over));
+    let mut response = pin!(forward(&server, &client, buffers, to_client, sent, &is_one_over));
     let (mut request_done, mut response_done) = (false, false);
     let mut is_half_closed = false;
     poll_fn(|context| {
@@ -144,13 +145,15 @@ impl<'a, S: Stream> Peer<'a, S> {
 }
 
 /// One direction: everything from `source` to `sink`, then the end. `pipes` are `None` where nothing may be spliced; beside
-/// them is the counter of what was.
+/// them is the counter of what was. `is_other_over` is of both directions: who finds it set is the last, and the end that it
+/// would send comes with the close that follows.
 async fn forward<A: Stream, B: Stream>(
     source: &Peer<'_, A>,
     sink: &Peer<'_, B>,
     buffers: &Rc<BufferPool>,
     pipes: Option<(&Rc<PipePool>, &Counter)>,
     bytes: Flow<'_>,
+    is_other_over: &Cell<bool>,
 ) -> Result<(), Failure> {
     let plain = source.stream.plain().zip(sink.stream.plain()).zip(pipes);
     let mut bulk = false;
@@ -171,8 +174,10 @@ async fn forward<A: Stream, B: Stream>(
         }
     }
     // All that the source has said is on its way by now. A sink that is gone takes no end, and whatever else it may have cut
-    // short shows in the direction that it is the source of.
-    let _ = sink.stream.shutdown().await;
+    // short shows in the direction that it is the source of. TLS and HTTP/2 have an end of their own to send.
+    if !is_other_over.replace(true) || sink.stream.plain().is_none() {
+        let _ = sink.stream.shutdown().await;
+    }
     Ok(())
 }
 

@@ -39,6 +39,11 @@ fn start(server: &Scripted, change: impl FnOnce(&mut Config)) -> Proxy {
     Proxy::start(config).unwrap()
 }
 
+/// Whose clients have not said themselves that they send nothing more.
+fn closing(config: &mut Config) {
+    config.frontends[0].options.connection = ConnectionMode::Close;
+}
+
 /// A client whose kernel takes little that it has not read.
 async fn narrow(proxy: &Proxy) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
@@ -102,11 +107,11 @@ async fn client_that_sends_on_behind_a_refused_request_reads_the_whole_answer() 
 #[tokio::test]
 async fn client_that_does_not_end_its_side_holds_its_place_for_a_bounded_time_and_number_of_bytes() {
     let upstream = Recording::answering(OK).await;
-    let proxy = start(&upstream.server, |_| {});
+    let proxy = start(&upstream.server, closing);
     let connections = || proxy.status().frontends[0].connections;
     let (mut silent, mut flooding) = (connect(&proxy).await, connect(&proxy).await);
     for client in [&mut silent, &mut flooding] {
-        client.write_all(CLOSE.as_bytes()).await.unwrap();
+        client.write_all(GET.as_bytes()).await.unwrap();
         assert!(String::from_utf8(read_all(client).await.unwrap()).unwrap().ends_with("\r\n\r\nok"));
     }
     assert!(connections() > 0);
@@ -122,9 +127,9 @@ async fn client_that_does_not_end_its_side_holds_its_place_for_a_bounded_time_an
 #[tokio::test]
 async fn what_a_client_still_sends_holds_up_no_drain_and_is_cut_short_by_one() {
     let upstream = Recording::answering(OK).await;
-    let proxy = start(&upstream.server, |_| {});
+    let proxy = start(&upstream.server, closing);
     let mut client = connect(&proxy).await;
-    client.write_all(CLOSE.as_bytes()).await.unwrap();
+    client.write_all(GET.as_bytes()).await.unwrap();
     assert!(String::from_utf8(read_all(&mut client).await.unwrap()).unwrap().ends_with("\r\n\r\nok"));
     assert_eq!(proxy.status().frontends[0].connections, 1);
     let trickling = tokio::spawn(async move {
@@ -148,5 +153,31 @@ async fn process_that_stays_after_a_drain_serves_as_before() {
     let mut client = connect(&proxy).await;
     for _ in 0..3 {
         assert_eq!(ask(&mut client, GET).await, OK, "keep-alive");
+    }
+}
+
+/// It must not send anything behind that (RFC 9112 §9.6), and costs no second look: what it sends all the same meets a socket
+/// that is gone.
+#[tokio::test]
+async fn client_that_has_said_close_and_got_little_is_closed_at_once() {
+    let upstream = Recording::answering(OK).await;
+    for (change, request, is_at_once) in [
+        ((|_| {}) as fn(&mut Config), CLOSE, true),
+        (|_| {}, "GET / HTTP/1.0\r\n\r\n", true),
+        (|_| {}, "POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok", false),
+        (closing, GET, false),
+        (|_| {}, &format!("{CLOSE}{GET}"), false),
+    ] {
+        let proxy = start(&upstream.server, change);
+        let mut client = connect(&proxy).await;
+        client.write_all(request.as_bytes()).await.unwrap();
+        assert!(String::from_utf8(read_all(&mut client).await.unwrap()).unwrap().ends_with("\r\n\r\nok"));
+        // Each is a moment later than the one before; whoever is still read reads them all.
+        let mut taken = 0;
+        while taken < 300 && client.write_all(b"x").await.is_ok() {
+            taken += 1;
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        assert_eq!(taken < 300, is_at_once, "{request:?}: {taken} bytes were taken");
     }
 }

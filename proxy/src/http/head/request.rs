@@ -116,6 +116,18 @@ pub struct Request {
     pub private: bool,
 }
 
+impl Request {
+    /// Does content follow the head?
+    pub fn has_content(&self) -> bool {
+        !matches!(self.framing, Framing::None | Framing::Length(0))
+    }
+
+    /// Is its head the last that its client sends, as far as that may send what it likes (RFC 9112 §9.6)?
+    pub fn is_last(&self) -> bool {
+        !self.persistent && !self.has_content()
+    }
+}
+
 /// What a server is told of the client's side.
 #[derive(Clone, Copy, Debug)]
 pub struct Hop {
