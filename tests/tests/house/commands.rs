@@ -7,7 +7,7 @@ use super::{files, none, tests};
 /// `COMMAND = TEST` or `COMMAND = not run: REASON`, as [`shape`] writes a command.
 const LEDGER: &str = include_str!("commands.txt");
 /// Tests that type commands of other programs: where one of them is named, its file has the command as the book has it.
-const TYPED: [&str; 2] = ["tests/tests/book.rs", "tests/tests/systemd/book.rs"];
+const TYPED: [&str; 3] = ["tests/tests/book.rs", "tests/tests/routes.rs", "tests/tests/systemd/book.rs"];
 /// Programs of others. In a sentence what begins with one and goes on is a command.
 const PROGRAMS: &str = "VBoxManage ab apt apt-get awk cargo cat certbot check_haproxy check_haproxy_stats chgrp chmod chown \
      chronyc cp curl df dig dmesg dnf docker dpkg ethtool find firewall-cmd gdb getent grep htpasswd ip \
