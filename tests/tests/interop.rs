@@ -1,8 +1,20 @@
 //! A real keepalived as the peer: lb1 runs lbctl, lb2 keepalived. Versions 2 and 3, both roles, both directions.
+//!
+//! What is done to each way of speaking, and where:
+//!
+//! | | while ours is Active | while ours is a Backup |
+//! |---|---|---|
+//! | orderly stop of who is Active | [`ours_active_first`] | [`ours_active_first`] |
+//! | `kill -9` of keepalived | [`ours_active_first`] | [`partitions_heal_and_keepalived_is_killed`] |
+//! | `kill -9` of ours | [`keepalived_active_first`] | |
+//! | the cable of who is Active | [`partitions_heal_and_keepalived_is_killed`] | [`keepalived_active_first`] |
+//! | partition and heal | [`partitions_heal_and_keepalived_is_killed`] | the same |
+//!
+//! After each there is one owner, and a client that knew the one before is led to it.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic, also in what its functions share")]
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use lb_tests::{
     attempts::{in_time, within},
@@ -13,7 +25,7 @@ use lb_tests::{
     wait,
 };
 use lb_vrrp::Moment;
-use lbctl::lab::{How, Options, VIP, VIP_IPV6};
+use lbctl::lab::{How, Options, Spawned, VIP, VIP_IPV6};
 use nix::sys::signal::Signal;
 
 #[path = "interop/changed_over.rs"]
@@ -54,6 +66,9 @@ fn mixed(wire: &Wire) -> Options {
     };
     let file = format!(
         r#"
+[global]
+stall_timeout = "10s" # a busy machine is no reason to give the addresses away here
+
 [cluster]
 node.lb1 = {{ address = "198.51.100.11", priority = 200 }}
 node.lb2 = {{ address = "198.51.100.12", priority = {priority}, foreign = "keepalived" }}
@@ -78,12 +93,72 @@ servers = ["198.51.100.141:80", "198.51.100.142:80"]
     Options::default().configuration(&file).without_daemon("lb2")
 }
 
-/// Keepalived says what it is in its log.
+/// Keepalived says what it is in its log: how often it has become that.
+fn entered(scene: &Scene, state: &str) -> usize {
+    let log = scene.log("lb2", "keepalived").unwrap_or_default();
+    log.matches(&format!("Entering {state} STATE")).count()
+}
+
 fn wait_for_state(scene: &Scene, state: &str, times: usize) {
     wait::until(&format!("keepalived enters {state}"), LONG, || {
-        let log = scene.log("lb2", "keepalived").ok()?;
-        (log.matches(&format!("Entering {state} STATE")).count() >= times).then_some(())
+        (entered(scene, state) >= times).then_some(())
     });
+}
+
+/// `kill -9` of all of keepalived. Both of its processes are stopped first: the one that speaks would resign in order if it saw the end of
+/// the other one, and that one would start it anew.
+fn kill(scene: &Scene, keepalived: &Spawned<'_>) -> Moment {
+    let at = lbctl::lab::now();
+    scene.shell(
+        "lb2",
+        "set -- $(cat /run/keepalived-lb2.pid /run/vrrp-lb2.pid); [ $# -eq 2 ] && kill -STOP $@ && kill -9 $@",
+    );
+    assert_eq!(keepalived.wait().unwrap().signal, Some(Signal::SIGKILL as i32));
+    at
+}
+
+/// What clients use.
+fn addresses(wire: &Wire) -> Vec<IpAddr> {
+    let ipv6 = wire.keepalived.ipv6.then_some(IpAddr::V6(VIP_IPV6));
+    [IpAddr::V4(VIP)].into_iter().chain(ipv6).collect()
+}
+
+/// Where the client's kernel sends what is for an address.
+fn led_to(scene: &Scene, address: IpAddr) -> String {
+    let entry = scene.shell("client", &format!("ip neighbour show to {address} dev eth0"));
+    entry.split_whitespace().skip_while(|word| *word != "lladdr").nth(1).unwrap_or_default().to_owned()
+}
+
+/// A request; keepalived's node has no proxy, so that its kernel answers for the address is what is asked of it.
+fn ask(scene: &Scene, address: IpAddr) -> bool {
+    let host = if address.is_ipv6() { format!("[{address}]") } else { address.to_string() };
+    let answer =
+        scene.exec("client", ["curl", "-sf", "--max-time", "5", &format!("http://{host}/")]).unwrap();
+    answer.success() || answer.ended.code == Some(7)
+}
+
+/// The client has a neighbour for each address: whoever it is.
+#[track_caller]
+fn warm(wire: &Wire, scene: &Scene) {
+    for address in addresses(wire) {
+        wait::until(&format!("the client knows a neighbour for {address}"), LONG, || {
+            ask(scene, address);
+            (!led_to(scene, address).is_empty()).then_some(())
+        });
+    }
+}
+
+/// The client's neighbours are led to `node` while it asks nobody, so by announcements alone, and somebody answers there.
+#[track_caller]
+fn is_led_to(wire: &Wire, scene: &Scene, node: &str) {
+    let link = scene.shell(node, "ip -brief link show eth0");
+    let hardware = link.split_whitespace().nth(2).expect("a hardware address");
+    for address in addresses(wire) {
+        wait::until(&format!("the client is led to {node} for {address}"), LONG, || {
+            (led_to(scene, address) == hardware).then_some(())
+        });
+        wait::until(&format!("{address} answers"), LONG, || ask(scene, address).then_some(()));
+    }
 }
 
 /// Waits until the address that `old` had before `from` events were in the record is at the other node. `Err` if that was
@@ -101,24 +176,16 @@ fn moves_in_time(
         wait::until(&format!("{heir} alone has the IPv6 address as well"), LONG, || {
             (scene.has_vip_ipv6(heir) && !scene.has_vip_ipv6(old)).then_some(())
         });
-        let answer =
-            scene.exec("client", ["curl", "-sf", "--max-time", "5", &format!("http://[{VIP_IPV6}]/")]);
-        let answer = answer.unwrap();
-        // Keepalived's node has no proxy; that its kernel answers for the address is what is asked.
-        assert!(
-            answer.success() || answer.ended.code == Some(7),
-            "{heir}: {}{}",
-            answer.stdout,
-            answer.stderr
-        );
     }
+    is_led_to(wire, scene, heir);
     let moved = order::first_move(scene, old, from);
     let took = moved.added.saturating_since(at);
     println!("version {}: {heir} has the address {took:?} after {old} lost it", wire.keepalived.version);
     within(wire.down_interval, took, &format!("{old} to {heir}")).map(|()| moved)
 }
 
-/// Ours was there first: keepalived waits as a Backup, takes over when ours goes, and gives back when it goes itself.
+/// Ours was there first: keepalived waits as a Backup, and nothing moves when it is killed; it takes over when ours goes, and gives back
+/// when it goes itself.
 fn ours_active_first(wire: &Wire) -> Result<(), String> {
     let scene = Scene::new(&mixed(wire));
     scene.wait_until_held_by("lb1", LONG).unwrap();
@@ -134,7 +201,18 @@ fn ours_active_first(wire: &Wire) -> Result<(), String> {
     }
     assert_eq!(order::claims(&scene, steady), 0, "keepalived accepts what ours sends");
 
+    warm(wire, &scene);
+    kill(&scene, &keepalived);
+    watch_advertisements(wire, &scene, "lb1", 5);
+    assert_eq!((scene.holders().unwrap(), order::claims(&scene, steady)), (vec!["lb1".to_owned()], 0));
+    is_led_to(wire, &scene, "lb1");
+    let entered = entered(&scene, "BACKUP");
+    let keepalived = keepalived::start(&scene, wire.keepalived);
+    wait_for_state(&scene, "BACKUP", entered + 1);
+    let steady = scene.record().unwrap().len();
+
     // An orderly stop: a priority of 0 lets keepalived take over in its Skew_Time.
+    warm(wire, &scene);
     let stopped = scene.fail("lb1", How::Stop).unwrap();
     let moved = moves_in_time(wire, &scene, "lb1", steady, stopped)?;
     assert!(moved.in_order, "two owners");
@@ -147,6 +225,7 @@ fn ours_active_first(wire: &Wire) -> Result<(), String> {
     assert_eq!(order::claims(&scene, active), 0, "ours accepts what keepalived sends");
 
     // Keepalived stops: its priority of 0 lets ours take over.
+    warm(wire, &scene);
     let active = scene.record().unwrap().len();
     let stopped = keepalived.signal(Signal::SIGTERM).unwrap();
     moves_in_time(wire, &scene, "lb2", active, stopped)?;
@@ -174,6 +253,7 @@ fn keepalived_active_first(wire: &Wire) -> Result<(), String> {
         assert_eq!(said.matches("198.51.100.12 sends checksums in RFC 5798's form").count(), 1, "{said}");
     }
 
+    warm(wire, &scene);
     let pulled = scene.fail("lb2", How::Cable).unwrap();
     moves_in_time(wire, &scene, "lb2", before, pulled)?;
     scene.wait_for_answer();
@@ -181,6 +261,7 @@ fn keepalived_active_first(wire: &Wire) -> Result<(), String> {
     scene.wait_until_held_by("lb1", LONG).unwrap();
     watch_advertisements(wire, &scene, "lb1", 5);
 
+    warm(wire, &scene);
     let healed = scene.record().unwrap().len();
     let killed = scene.fail("lb1", How::Kill).unwrap();
     let moved = moves_in_time(wire, &scene, "lb1", healed, killed)?;
@@ -189,7 +270,8 @@ fn keepalived_active_first(wire: &Wire) -> Result<(), String> {
 }
 
 /// A partition makes two owners, as VRRP has it; healed, there is one, ours with its higher priority, and the client whose
-/// neighbour table is warm reaches it. Then keepalived dies without a word while it is Active.
+/// neighbour table is warm reaches it. Then ours loses its cable; and keepalived dies without a word while it is Active, which leaves its
+/// address on its node for ever: ours has it as well, and the client is led to that.
 fn partitions_heal_and_keepalived_is_killed(wire: &Wire) -> Result<(), String> {
     let scene = Scene::new(&mixed(wire).without_daemons());
     let keepalived = keepalived::start(&scene, wire.keepalived);
@@ -201,16 +283,26 @@ fn partitions_heal_and_keepalived_is_killed(wire: &Wire) -> Result<(), String> {
         cut_and_heal(wire, &scene)?;
     }
 
+    warm(wire, &scene);
     let before = scene.record().unwrap().len();
-    let stopped = scene.fail("lb1", How::Stop).unwrap();
-    moves_in_time(wire, &scene, "lb1", before, stopped)?;
+    let pulled = scene.fail("lb1", How::Cable).unwrap();
+    let moved = moves_in_time(wire, &scene, "lb1", before, pulled)?;
+    assert!(moved.in_order, "two owners");
+    let active = scene.record().unwrap().len();
     scene.heal("lb1").unwrap();
     scene.wait_until_ready("lb1").unwrap();
+    watch_advertisements(wire, &scene, "lb2", 5);
+    assert_eq!((scene.holders().unwrap(), order::claims(&scene, active)), (vec!["lb2".to_owned()], 0));
+    is_led_to(wire, &scene, "lb2");
+
     let before = scene.record().unwrap().len();
-    let killed = keepalived.signal(Signal::SIGKILL).unwrap();
-    moves_in_time(wire, &scene, "lb2", before, killed)?;
+    let killed = kill(&scene, &keepalived);
+    wait::until("ours has it", LONG, || scene.has_vip("lb1").then_some(()));
+    is_led_to(wire, &scene, "lb1");
     scene.wait_for_answer();
-    Ok(())
+    assert!(scene.has_vip("lb2"), "keepalived has said nothing, and left it there");
+    let moved = order::first_move(&scene, "lb2", before);
+    within(wire.down_interval, moved.added.saturating_since(killed), "ours after keepalived's death")
 }
 
 fn cut_and_heal(wire: &Wire, scene: &Scene) -> Result<(), String> {
@@ -221,19 +313,15 @@ fn cut_and_heal(wire: &Wire, scene: &Scene) -> Result<(), String> {
     scene.shell("lb2", &format!("nft add table inet cut; {}", hooks.join("; ")));
     wait::until("both hold the address", LONG, || (scene.holders().unwrap() == ["lb1", "lb2"]).then_some(()));
     // Whom the client asks is open during the cut; its table is warm either way.
-    let _ = scene.exec("client", ["curl", "-s", "--max-time", "1", &format!("http://{VIP}/")]).unwrap();
-    let known = || scene.shell("client", &format!("ip neighbour show {VIP}"));
-    assert!(known().contains("lladdr"), "{}", known());
+    warm(wire, scene);
     let read = scene.record().unwrap().len();
     scene.shell("lb2", "nft delete table inet cut");
     let healed = lbctl::lab::now();
     scene.wait_until_held_by("lb1", LONG).unwrap();
     let gone = scene.record_since(read).unwrap().into_iter().find(|event| event.node == "lb2");
     let took = gone.expect("lb2 has dropped it").at.saturating_since(healed);
-    let link = scene.shell("lb1", "ip -brief link show eth0");
-    let hardware = link.split_whitespace().nth(2).expect("a hardware address");
-    // It asks nobody meanwhile, so nothing but an announcement tells it. The usual one each minute would be too late.
-    wait::until("the client is told", LONG, || known().contains(hardware).then_some(()));
+    // The usual announcement each minute would be too late.
+    is_led_to(wire, scene, "lb1");
     scene.wait_for_answer();
     assert_eq!(order::claims(scene, read), 0, "ours had it all the time");
     within(wire.down_interval, took, "keepalived gives way")
