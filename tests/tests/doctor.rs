@@ -228,6 +228,12 @@ fn filters_are_told_as_packets_of_the_other_node_meet_them() {
         (unicast, "ip saddr 198.51.100.99 meta l4proto 112 accept;", course),
         (unicast, "iif eth0 meta l4proto 112 drop; accept;", course),
         (multicast, "iif lo accept;", "protocol 112 to 224.0.0.18"),
+        // Rules by the TTL that it does not meet, and one that sets it, are no excuse.
+        (
+            multicast,
+            "meta l4proto 112 ip ttl set 64; }\n chain f { type filter hook forward priority 0; ip ttl 1 drop; }\n chain u { ip ttl 255 accept;",
+            "protocol 112 to 224.0.0.18",
+        ),
         (ipv6, "iif lo accept;", course_ipv6),
         (ipv6, "iif eth0 meta l4proto 112 drop; accept;", course_ipv6),
     ] {
@@ -253,6 +259,7 @@ fn filters_are_told_as_packets_of_the_other_node_meet_them() {
         (ipv6, "ip6 daddr 2001:db8:f::11 meta l4proto 112 accept;", course_ipv6),
         // By what a packet that leaves no machine has otherwise than a real one.
         (multicast, "ip ttl 255 meta l4proto 112 accept;", group),
+        (multicast, "jump own; }\n chain own { ip ttl 255 meta l4proto 112 accept;", group),
         (unicast, "ip ttl 255 meta l4proto 112 accept;", course),
         (ipv6, "ip6 hoplimit 255 meta l4proto 112 accept;", course_ipv6),
         (unicast, "meta pkttype host meta l4proto 112 accept;", course),

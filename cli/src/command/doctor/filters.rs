@@ -5,6 +5,7 @@
 //! interface. Its vrid is 0, which nobody has.
 
 mod arrival;
+mod chains;
 mod rules;
 
 use std::{
@@ -16,10 +17,7 @@ use std::{
 use lb_vrrp::{Family, VRRP_PROTOCOL};
 use socket2::{Domain, InterfaceIndexOrAddress, Protocol, Socket, Type};
 
-use self::{
-    arrival::Arrival,
-    rules::{blind_spot, culprits, names_destinations},
-};
+use self::{arrival::Arrival, rules::Rules};
 use super::{Findings, Scene};
 
 const CHECK: &str = "firewall";
@@ -51,7 +49,7 @@ enum Verdict {
 }
 
 pub(super) fn look(scene: &Scene<'_>, findings: &mut Findings) {
-    let mut seen = Vec::new();
+    let (mut seen, rules) = (Vec::new(), Rules::default());
     for (_, member, interface, index) in scene.members() {
         let ways = match member.transport.unicast() {
             None => vec![Way::Group(member.family())],
@@ -65,9 +63,9 @@ pub(super) fn look(scene: &Scene<'_>, findings: &mut Findings) {
                 continue;
             }
             seen.push((interface, way));
-            match way.verdict(interface, index, scene).map(|verdict| way.weigh(verdict)) {
+            match way.verdict((interface, index), scene, &rules).map(|verdict| way.weigh(verdict, &rules)) {
                 Ok(Verdict::Open) => {}
-                Ok(Verdict::Shut) => findings.fatal(CHECK, way.is_shut(interface)),
+                Ok(Verdict::Shut) => findings.fatal(CHECK, way.is_shut(interface, &rules)),
                 Ok(Verdict::Unknown(why)) => findings.note(format!(
                     "{interface}: whether protocol {VRRP_PROTOCOL} {} passes the filters of this machine can't be told: {why}. Ask where it \
                      arrives, while lbctl runs on the other node and holds the addresses: tcpdump -ni {interface} proto {VRRP_PROTOCOL} \
@@ -83,13 +81,18 @@ pub(super) fn look(scene: &Scene<'_>, findings: &mut Findings) {
 }
 
 impl Way {
-    fn verdict(self, interface: &str, index: u32, scene: &Scene<'_>) -> io::Result<Verdict> {
+    fn verdict(
+        self,
+        (interface, index): (&str, u32),
+        scene: &Scene<'_>,
+        rules: &Rules,
+    ) -> io::Result<Verdict> {
         let of = |is_open| if is_open { Verdict::Open } else { Verdict::Shut };
         match self {
             Self::Group(family) => Ok(of(comes_back(interface, index, family, scene)?)),
             Self::In { peer, own } => Ok(match arrival::try_from(peer, own, interface, index)? {
                 Arrival::Passed => Verdict::Open,
-                Arrival::Dropped if own.is_ipv6() && names_destinations() => Verdict::Unknown(
+                Arrival::Dropped if own.is_ipv6() && rules.names_destinations() => Verdict::Unknown(
                     "rules here go by the destination, and of IPv6 none can be tried that is this node alone",
                 ),
                 Arrival::Dropped => Verdict::Shut,
@@ -110,13 +113,13 @@ impl Way {
     }
 
     /// What is tried has another time to live than a real one, and may arrive otherwise: where rules go by that, a drop says nothing.
-    fn weigh(self, verdict: Verdict) -> Verdict {
+    fn weigh(self, verdict: Verdict, rules: &Rules) -> Verdict {
         let is_ipv4 = match self {
             Self::Group(family) => family == Family::Ipv4,
             Self::In { own: address, .. } | Self::Out(address) => address.is_ipv4(),
         };
         let why = (verdict == Verdict::Shut)
-            .then(|| blind_spot(is_ipv4, matches!(self, Self::In { .. })))
+            .then(|| rules.blind_spot(is_ipv4, matches!(self, Self::In { .. })))
             .flatten();
         why.map_or(verdict, Verdict::Unknown)
     }
@@ -131,7 +134,7 @@ impl Way {
         }
     }
 
-    fn is_shut(self, interface: &str) -> String {
+    fn is_shut(self, interface: &str, rules: &Rules) -> String {
         let (to, hook, way, what, also) = match self {
             Self::Group(Family::Ipv4) => {
                 (IpAddr::V4(GROUP_IPV4), "input", "in and out", "ip daddr 224.0.0.18 ", true)
@@ -149,7 +152,7 @@ impl Way {
             "{interface}: protocol {VRRP_PROTOCOL} {} is dropped on this machine{}: each node would take the addresses. Let it {way}: nft \
              insert rule inet filter {hook} {what}meta l4proto {VRRP_PROTOCOL} accept{nft}, or {tables} -I {chain} -p {VRRP_PROTOCOL} -j ACCEPT{ip}",
             self.course(),
-            culprits(),
+            rules.culprits(to.is_ipv4()),
         )
     }
 }
