@@ -95,10 +95,32 @@ fn peer_that_dies_in_the_middle_leaves_the_address_where_it_is() {
         assert_eq!(report.failed(), 0, "{report:?}");
         // Whoever insists gets what they want.
         let report = scene.done(&first, &["drain", "--force", "--now", "--json"]);
-        assert_eq!(report["groups"][0]["outcome"], "given up: no other node answered");
+        let outcome = format!("given up: no other node answered; {} is silent", other(&first));
+        assert_eq!(report["groups"][0]["outcome"], outcome);
         wait::until("nobody holds it", LONG, || scene.holders().unwrap().is_empty().then_some(()));
         scene.done(&first, &["resume", "--json"]);
         scene.wait_until_held_by(&first, LONG).unwrap();
+    });
+}
+
+/// A stop is not refused, but says what it does, when it begins and in the end.
+#[test]
+fn stop_while_the_other_node_is_drained_says_why_nobody_has_taken_the_address() {
+    Scene::unless_starved(&options(), |scene| {
+        let first = scene.holder();
+        let second = other(&first);
+        scene.wait_until_other_is_ready(&first);
+        scene.done(second, &["drain", "--json"]);
+        wait_for_problem(scene, &first, &format!("{second} is drained for "));
+        let report = scene.done(&first, &["stop", "--json"]);
+        let why = format!("{second} can't hold it (drained by root)");
+        assert_eq!(report["groups"][0]["outcome"], format!("given up: no other node answered; {why}"));
+        assert_eq!(scene.holders().unwrap(), Vec::<String>::new());
+        let log = scene.log(&first, "lbctl").unwrap();
+        let warned = log.lines().find(|line| line.contains("nobody is known that could take it over"));
+        assert!(warned.is_some_and(|line| line.contains("WARN") && line.contains(&why)), "{log}");
+        scene.done(second, &["resume", "--json"]);
+        scene.wait_until_held_by(second, LONG).unwrap();
     });
 }
 

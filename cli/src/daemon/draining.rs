@@ -272,7 +272,7 @@ impl Daemon {
                 let is_switchover = matches!(drain.purpose, Purpose::Switchover(_));
                 let given_up = drain.held.iter().zip(&where_are).find_map(|(group, at)| match at {
                     Whereabouts::GivenUp(reason) => Some(format!("{group} was given up meanwhile: {reason}")),
-                    Whereabouts::Here | Whereabouts::Elsewhere => None,
+                    Whereabouts::Here { .. } | Whereabouts::Elsewhere => None,
                 });
                 let outcomes = drain.held.iter().zip(where_are).map(|(group, at)| at.outcome(group));
                 drain.outcomes = outcomes.collect();

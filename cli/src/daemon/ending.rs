@@ -53,6 +53,17 @@ impl Daemon {
         systemd::insist("STOPPING=1");
         self.earlier.ask_anew();
         let held: Vec<String> = self.held().into_iter().map(str::to_owned).collect();
+        for group in &held {
+            // Who sends a signal hears no answer, and whoever shuts the machine down means it.
+            if let Some(why) = self.unready_heirs(group) {
+                tracing::warn!(
+                    by,
+                    group,
+                    why,
+                    "nobody is known that could take it over: it is given up all the same"
+                );
+            }
+        }
         self.stop = Some(Stop::new(format!("stop by {by}"), now, held, limit, reply));
         let is_drained = self.yield_to_stop(now);
         let (proxy, steps) = (Arc::clone(&self.proxy), self.steps_in.clone());
@@ -133,7 +144,7 @@ impl Daemon {
     pub(super) fn whereabouts(&self, name: &str) -> Whereabouts {
         let group = self.groups.iter().find(|group| group.config.name == name);
         match group.map(|group| (group.state(), group)) {
-            Some((State::Active, _)) => Whereabouts::Here,
+            Some((State::Active, _)) => Whereabouts::Here { why: self.unready_heirs(name) },
             Some((State::Initialize, group)) => {
                 let reason = group.status.as_ref().map(|(_, status)| status.reason.clone());
                 Whereabouts::GivenUp(reason.unwrap_or_default())

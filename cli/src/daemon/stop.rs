@@ -24,6 +24,9 @@ pub(super) const ANSWER_MARGIN: Duration = Duration::from_millis(50);
 /// What each of the two waits for exchanges may take when a proxy alone is to end soon: all of it is over within 2 s.
 const SOON: Duration = Duration::from_millis(500);
 
+/// What has become of a group that nobody took.
+const UNANSWERED: &str = "given up: no other node answered";
+
 /// Somebody wants one.
 #[derive(Debug)]
 pub(super) struct Request {
@@ -82,8 +85,8 @@ impl Patience {
 /// Where a group is by now that this node held.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Whereabouts {
-    /// This node still holds it.
-    Here,
+    /// This node still holds it; why nobody is known that could take it, if so.
+    Here { why: Option<String> },
     /// This node is a Backup of another one.
     Elsewhere,
     /// This node has given it up because of that, whether or not somebody takes it.
@@ -94,7 +97,8 @@ impl Whereabouts {
     /// For the report.
     pub(super) fn outcome(self, group: &str) -> GivenAway {
         let outcome = match self {
-            Self::Here => "given up: no other node answered".to_owned(),
+            Self::Here { why: None } => UNANSWERED.to_owned(),
+            Self::Here { why: Some(why) } => format!("{UNANSWERED}; {why}"),
             Self::Elsewhere => "another node has taken it".to_owned(),
             Self::GivenUp(reason) => format!("given up: {reason}"),
         };
@@ -213,7 +217,7 @@ mod tests {
     }
 
     fn here(_: &str) -> Whereabouts {
-        Whereabouts::Here
+        Whereabouts::Here { why: None }
     }
 
     fn taken(_: &str) -> Whereabouts {
@@ -238,6 +242,9 @@ mod tests {
         assert!(!stop.given_away(at(249), &["default"], here));
         assert!(stop.given_away(at(250), &["default"], here));
         assert_eq!(stop.outcomes[0].outcome, "given up: no other node answered");
+        let why = Some("lb2 can't hold it (drained by root)".to_owned());
+        let given = Whereabouts::Here { why }.outcome("default");
+        assert_eq!(given.outcome, "given up: no other node answered; lb2 can't hold it (drained by root)");
     }
 
     #[test]

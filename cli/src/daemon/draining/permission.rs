@@ -135,6 +135,13 @@ impl Daemon {
         ready.is_empty().then_some(why)
     }
 
+    /// The same, where there are other nodes and each of them says how it is.
+    pub(in crate::daemon) fn unready_heirs(&self, group: &str) -> Option<String> {
+        let nodes = &self.config.cluster.nodes;
+        let all_say = nodes.len() > 1 && nodes.iter().all(|node| node.kind == PeerKind::Lbctl);
+        all_say.then(|| self.no_heir(group)).flatten()
+    }
+
     /// Nodes that could take a group over now and say so; and why the others can't.
     pub(super) fn ready_peers(&self, group: &str) -> (Vec<Heir>, String) {
         let own = self.identity.name();
