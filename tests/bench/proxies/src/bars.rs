@@ -14,6 +14,8 @@ use crate::{
 pub(crate) enum Bar {
     /// Processor time beside the best of the four with settings as they are.
     Best(f64),
+    /// Beside the best of all, HAProxy with `option splice-auto` among them.
+    BestOfAll(f64),
     /// Beside the best HAProxy with `option splice-auto`.
     BestSplicing(f64),
     /// Beside the best HAProxy without it.
@@ -24,8 +26,10 @@ pub(crate) enum Bar {
     Tail,
     /// Processor time beside lbctl's own in another case.
     Beside(&'static str, f64),
-    /// Memory of each connection: at most so many KiB, and at most HAProxy's.
-    Memory(f64),
+    /// Nothing fails, or as little as with the best of the others: a server may die.
+    Failures,
+    /// Memory of each connection, with its server's where it has one: at most HAProxy's, and at most so many KiB if that is said.
+    Memory(Option<f64>),
 }
 
 /// A bar and what was found.
@@ -49,17 +53,18 @@ pub(crate) fn of(id: &str, kind: Kind) -> Vec<Bar> {
         "b" => vec![Bar::Best(0.70)],
         "c" | "g" => vec![Bar::Best(0.95)],
         "d-10k" => vec![],
-        "e" => vec![Bar::Best(0.70), Bar::Cores(0.5)],
+        "e" => vec![Bar::BestOfAll(0.70), Bar::Cores(0.5)],
         "f-bulk" => vec![Bar::BestSplicing(0.80), Bar::BestCopying(0.45), Bar::Cores(0.5)],
         "f-ping" => vec![Bar::Best(0.75)],
         "h-1000" => vec![Bar::Beside("h-100", 1.40)],
-        "h-idle" => vec![Bar::Memory(12.0)],
+        "h-8000" => vec![Bar::Memory(None)],
+        "h-idle" => vec![Bar::Memory(Some(12.0))],
         "i-2" => vec![Bar::Beside("i-1", 1.10)],
         "j" => vec![Bar::Best(0.80)],
-        _ if kind == Kind::D => vec![Bar::Best(0.60), Bar::Cores(0.5)],
+        _ if kind == Kind::D => vec![Bar::BestOfAll(0.60), Bar::Cores(0.5)],
         _ => vec![],
     };
-    bars.push(Bar::Tail);
+    bars.extend([Bar::Tail, Bar::Failures]);
     bars
 }
 
@@ -85,6 +90,7 @@ fn verdict(run: &Run, case: &Figures, bar: Bar) -> Option<(String, bool)> {
     };
     match bar {
         Bar::Best(limit) => beside(case.cheapest(|peer| !peer.splices())?, limit),
+        Bar::BestOfAll(limit) => beside(case.cheapest(|_| true)?, limit),
         Bar::BestSplicing(limit) => beside(case.cheapest(Peer::splices)?, limit),
         Bar::BestCopying(limit) => beside(case.cheapest(|peer| peer.is_haproxy() && !peer.splices())?, limit),
         Bar::Cores(limit) => {
@@ -106,16 +112,25 @@ fn verdict(run: &Run, case: &Figures, bar: Bar) -> Option<(String, bool)> {
             let [one, other] = [ours, theirs].map(|time| short(time.as_secs_f64() * 1e6));
             Some((format!("p99.9 of {one} us, {other} us of {peer}; the bar is as much"), ours <= theirs))
         }
+        Bar::Failures => {
+            let peers = case.peers().into_iter();
+            let others = peers.filter(|peer| !matches!(peer, Peer::Direct | Peer::Lbctl));
+            let (fewest, peer) = others.map(|peer| (case.failed(peer), peer)).min()?;
+            let ours = case.peers().contains(&Peer::Lbctl).then(|| case.failed(Peer::Lbctl))?;
+            let text = format!("{ours} exchanges failed, {fewest} of {peer}; the bar is none, or as few");
+            Some((text, ours <= fewest))
+        }
         Bar::Memory(limit) => {
             let haproxys = case.peers().into_iter().filter(|peer| peer.is_haproxy());
             let theirs = haproxys.filter_map(|peer| case.memory_each(peer)).min_by(f64::total_cmp)?;
             let ours = case.memory_each(Peer::Lbctl)?;
+            let beside = limit.map_or_else(String::new, |limit| format!(", and {limit} KiB"));
             let text = format!(
-                "{} KiB for each connection, {} KiB of HAProxy; the bar is as much, and {limit} KiB",
+                "{} KiB for each connection, {} KiB of HAProxy; the bar is as much{beside}",
                 short(ours),
                 short(theirs)
             );
-            Some((text, ours <= theirs && ours <= limit))
+            Some((text, ours <= theirs && limit.is_none_or(|limit| ours <= limit)))
         }
     }
 }
@@ -163,6 +178,50 @@ mod tests {
         assert!(texts[1].starts_with("f-bulk MISSED: 0.47"), "{texts:?}");
         // 7 us for each of 1,000 units: 0.007 s for 1.25 GB, a second of 10 Gbit/s.
         assert!(texts[2].starts_with("f-bulk held: 0.007 cores"), "{texts:?}");
+    }
+
+    #[test]
+    fn content_is_held_against_haproxy_with_splicing_as_well() {
+        let costs = [
+            (Peer::Lbctl, &[7.0][..], 50),
+            (Peer::Haproxy12, &[20.0], 50),
+            (Peer::Haproxy12Splice, &[10.0], 50),
+        ];
+        for (id, kind) in [("d-1m", Kind::D), ("e", Kind::E)] {
+            let texts = texts(vec![figures(id, &costs)], kind);
+            assert!(
+                texts[0].contains(": 0.70 (0.70 to 0.70) of the processor time of HAProxy splicing"),
+                "{texts:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn memory_is_held_against_haproxy_and_against_a_figure_where_there_is_one() {
+        let verdict = |id| {
+            let case = figures(id, &[(Peer::Lbctl, &[7.0], 50), (Peer::Haproxy12, &[7.0], 50)]);
+            texts(vec![case], Kind::H).swap_remove(0)
+        };
+        let found = "4.00 KiB for each connection, 4.00 KiB of HAProxy; the bar is as much";
+        assert_eq!(verdict("h-8000"), format!("h-8000 held: {found}"));
+        assert_eq!(verdict("h-idle"), format!("h-idle held: {found}, and 12 KiB"));
+    }
+
+    #[test]
+    fn what_fails_with_lbctl_alone_misses_a_bar() {
+        let verdict = |ours: u64, theirs: u64| {
+            let mut case = figures("k-dying", &[(Peer::Lbctl, &[7.0], 50), (Peer::Haproxy12, &[7.0], 50)]);
+            for sample in &mut case.samples {
+                let failed = if sample.peer == Peer::Lbctl { ours } else { theirs };
+                sample.failed.insert("reset".to_owned(), failed);
+            }
+            texts(vec![case], Kind::K).pop().unwrap()
+        };
+        assert_eq!(
+            verdict(1, 0),
+            "k-dying MISSED: 2 exchanges failed, 0 of HAProxy, Debian 12; the bar is none, or as few"
+        );
+        assert!(verdict(0, 0).starts_with("k-dying held") && verdict(3, 3).starts_with("k-dying held"));
     }
 
     #[test]

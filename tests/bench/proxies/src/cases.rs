@@ -142,6 +142,7 @@ pub(crate) fn all() -> Vec<Case> {
     let closing = Work::Http(Http { closes: true, ..Http::get("/") });
     let post = Work::Http(Http { method: "POST".to_owned(), content: 1_000_000, ..Http::get("/upload") });
     let sized = |id, title, path: &str, connections| Case {
+        splices: true,
         is_bulk: id != "d-10k",
         size: path.rsplit('/').next().and_then(|size| size.parse().ok()),
         connections,
@@ -169,7 +170,7 @@ pub(crate) fn all() -> Vec<Case> {
         sized("d-1m", "responses of 1 MB", "/bytes/1000000", 8),
         sized("d-10m", "responses of 10 MB", "/bytes/10000000", 8),
         sized("d-chunked", "responses of 1 MB in chunks", "/chunked/1000000", 8),
-        Case { is_bulk: true, connections: 8, ..case("e", Kind::E, "uploads of 1 MB", post) },
+        Case { is_bulk: true, connections: 8, splices: true, ..case("e", Kind::E, "uploads of 1 MB", post) },
         Case {
             connections: 2,
             is_bulk: true,
