@@ -10,10 +10,11 @@ use super::{Scraped, States};
 const LONG: Duration = Duration::from_secs(30);
 
 /// Those that only a pair can make fire.
-pub(super) const ALERTS: [&str; 12] = [
+pub(super) const ALERTS: [&str; 13] = [
     "LbctlAddressHeldByNobody",
     "LbctlAddressHeldTwice",
     "LbctlAddressMoves",
+    "LbctlAdvertisementsMissing",
     "LbctlAdvertisementsRejected",
     "LbctlClientsRefused",
     "LbctlDrained",
@@ -184,8 +185,16 @@ fn others_on_the_network(scene: &Scene, states: &mut States) {
     let held = |of: &str| {
         format!("lbctl_vip_address_held{{group=\"default\",vip=\"web\",address=\"198.51.100.10\"}} {of}")
     };
-    let pages =
-        pages_with(scene, other(&holder), &[&held("1"), "lbctl_vrrp_holders{group=\"default\"} 2", PROBLEMS]);
+    // That alarm comes a second later than that advertisements are missing, which it is told instead of.
+    let twice = "lbctl_alarm{alarm=\"two_holders\",group=\"default\"} 1";
+    pages_with(scene, &holder, &[twice]);
+    let samples = [
+        held("1"),
+        "lbctl_vrrp_holders{group=\"default\"} 2".to_owned(),
+        twice.to_owned(),
+        PROBLEMS.to_owned(),
+    ];
+    let pages = pages_with(scene, other(&holder), &samples.each_ref().map(String::as_str));
     states.add(&both(&pages), &["LbctlAddressHeldTwice", "LbctlNoStandby", "LbctlProblem"]);
     scene.set_multicast(true).unwrap();
     pages_once_well(scene);
@@ -197,6 +206,17 @@ fn nobody_beside_it(scene: &Scene, states: &mut States) {
     scene.done(standby, &["drain", "--json"]);
     let pages = pages_with(scene, standby, &["lbctl_drained 1"]);
     states.add(&both(&pages), &["LbctlDrained", "LbctlNoStandby", "LbctlProblem"]);
+    // What is drained takes nothing over from whom it does not hear.
+    let table = "nft add table inet cut; nft add chain inet cut i '{ type filter hook input priority 0; }'; nft add rule inet cut i";
+    scene.shell(standby, &format!("{table} meta l4proto 112 drop"));
+    let missing = "lbctl_alarm{alarm=\"advertisements_missing\",group=\"default\"}";
+    let pages = pages_with(scene, standby, &["lbctl_drained 1", &format!("{missing} 1")]);
+    states.add(
+        &both(&pages),
+        &["LbctlAdvertisementsMissing", "LbctlDrained", "LbctlNoStandby", "LbctlProblem"],
+    );
+    scene.shell(standby, "nft delete table inet cut");
+    pages_with(scene, standby, &[&format!("{missing} 0")]);
     scene.done(standby, &["resume", "--json"]);
     pages_once_well(scene);
 
