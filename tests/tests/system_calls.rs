@@ -1,15 +1,20 @@
 //! What an exchange over connections that are kept asks of the kernel: the request is read and written, and so is the
-//! response. All else is the wait for events.
+//! response. All else is the wait for events. And what the speaker asks of it: nothing that a disk could be late with.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic, also in what its functions share")]
 
-use std::{collections::BTreeMap, fs, path::Path, process::Command};
+use std::{collections::BTreeMap, fs, path::Path, process::Command, time::Duration};
 
 use lb_tests::{
     lockstep::{Conversation, Lockstep},
+    order::other,
     plain::{PATIENCE, Running, unused_address},
     program,
+    scene::{Scene, slower},
+    wait,
 };
+use lbctl::lab::Options;
+use nix::sys::signal::Signal;
 
 const EXCHANGES: u32 = 500;
 
@@ -82,4 +87,60 @@ fn rules_a_cookie_and_a_line_in_the_log_call_the_kernel_no_more() {
 #[test]
 fn bytes_in_mode_tcp_are_two_reads_and_two_writes() {
     are_four(&calls("tcp", &Conversation::PING, ""), REST);
+}
+
+/// Calls that reach a file system, or might; and those that send.
+const TRACED: &str = "trace=%file,write,writev,pwrite64,pwritev,fsync,fdatasync,sendto,sendmsg";
+
+/// A packet that is dropped and told in the log: priority 100, version 3, vrid 51, for the address of the lab, and 0 for a checksum.
+const BROKEN: &str = "import socket as s
+wire = s.socket(s.AF_INET, s.SOCK_RAW, 112)
+wire.setsockopt(s.IPPROTO_IP, s.IP_MULTICAST_TTL, 255)
+wire.setsockopt(s.IPPROTO_IP, s.IP_MULTICAST_IF, s.inet_aton(\"198.51.100.100\"))
+wire.sendto(bytes([0x31, 51, 100, 1, 0, 10, 0, 0, 198, 51, 100, 10]), (\"224.0.0.18\", 0))";
+
+/// It advertises, announces, gives the address away, takes it back, and has something for the log: what it says goes to the daemon.
+#[test]
+fn speaker_opens_no_file_and_writes_no_log_whatever_happens() {
+    // One that is traced is slow: at ten advertisements a second it might be taken for frozen.
+    Scene::unless_starved(&Options::default().configuration(&slower("1s")), |scene| {
+        let holder = scene.holder();
+        let standby = other(&holder);
+        scene.wait_until_other_is_ready(&holder);
+        let daemon = scene.status_of(&holder)["pid"].clone();
+        let speaker = scene.shell(&holder, &format!("pgrep -x lbctl-speaker -P {daemon}"));
+        let (calls, speaker) = (scene.folder().join("calls"), speaker.trim());
+        let strace = program::find("strace");
+        let words = ["-f", "-y", "-e", TRACED, "-p", speaker, "-o"].map(AsRef::as_ref);
+        let command = [strace.as_os_str()].into_iter().chain(words).chain([calls.as_os_str()]);
+        let tracing = scene.spawn(&holder, "strace", command).unwrap();
+        let said = || fs::read_to_string(&calls).unwrap_or_default();
+        let sent = || said().lines().filter(|line| line.contains(" send")).count();
+        wait::until("it is traced", PATIENCE, || (sent() > 0).then_some(()));
+        scene.done(&holder, &["announce", "--json"]);
+        scene.shell("client", &format!("python3 -c '{BROKEN}'"));
+        wait::until("the log has the packet", PATIENCE, || {
+            scene
+                .log(&holder, "lbctl")
+                .unwrap()
+                .contains("a packet from 198.51.100.100 was dropped")
+                .then_some(())
+        });
+        scene.done(&holder, &["switchover", "--json"]);
+        scene.wait_until_other_is_ready(standby);
+        scene.done(standby, &["switchover", "--json"]);
+        scene.wait_until_held_by(&holder, Duration::from_secs(30)).unwrap();
+        let before = sent();
+        wait::until("it goes on", PATIENCE, || (sent() > before + 3).then_some(()));
+        tracing.signal(Signal::SIGINT).unwrap();
+        let said = said();
+        let is_of_no_file = |line: &&str| {
+            // What was begun is in a line before.
+            let is_end = [" +++ ", " --- ", " resumed>"].iter().any(|part| line.contains(part));
+            let is_to_itself = line.contains("<anon_inode:[eventfd]>") || line.contains("<socket:[");
+            is_end || line.contains(" send") || (line.contains(" write") && is_to_itself)
+        };
+        let others: Vec<_> = said.lines().filter(|line| !is_of_no_file(line)).collect();
+        assert!(others.is_empty(), "{others:#?}");
+    });
 }

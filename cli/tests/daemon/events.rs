@@ -108,3 +108,29 @@ fn a_server_that_was_taken_out_by_hand_is_an_event_and_a_follower_is_ended_by_ha
     events.signal(Signal::SIGINT);
     assert_eq!(events.finish().1, Some(0));
 }
+
+#[test]
+fn status_has_the_last_hundred_with_their_reasons() {
+    let server = web_server(Duration::ZERO);
+    let daemon = Daemon::start("http", server);
+    let read = || {
+        let events = daemon.status_json().and_then(|status| status["events"].as_array().cloned());
+        events.unwrap_or_default()
+    };
+    let newest = |events: &[Value]| events.last().and_then(|event| event["number"].as_u64()).unwrap_or(0);
+    // Each order is an event of the server, and mostly one of its backend.
+    let mut orders = ["maint", "ready"].into_iter().cycle().take(200);
+    while newest(&read()) < 120 {
+        let state = orders.next().expect("each of them is an event");
+        let ordered = daemon.verb(&["server", &format!("web/{server}"), state]);
+        assert!(ordered.status.success(), "{state}: {}", daemon.log());
+    }
+    let events = read();
+    let last = newest(&events);
+    let numbers = events.iter().map(|event| event["number"].as_u64());
+    assert_eq!(numbers.collect::<Vec<_>>(), (last - 99..=last).map(Some).collect::<Vec<_>>());
+    assert!(
+        events.iter().all(|event| event["reason"].as_str().is_some_and(|why| !why.is_empty())),
+        "{events:#?}"
+    );
+}
