@@ -364,6 +364,21 @@ impl Frontend {
             is_apart: false,
         }
     }
+
+    /// May a client without TLS begin with HTTP/2 at its listener at this place, from 1?
+    pub(crate) fn begins_http2(&self, place: usize) -> bool {
+        self.http2.contains(&among_listeners(place))
+    }
+
+    /// May a stream be a WebSocket there?
+    pub(crate) fn offers_websocket(&self, place: usize) -> bool {
+        !self.without_websocket.contains(&among_listeners(place))
+    }
+}
+
+/// Logs count listeners from 1, and [`Frontend::tls`] and the like from 0.
+fn among_listeners(place: usize) -> usize {
+    place.saturating_sub(1)
 }
 
 impl Backend {

@@ -91,7 +91,7 @@ impl Session {
     /// Of a connection that has said nothing yet; its listener is at this place in its frontend.
     pub(crate) fn new<S>(connection: &Connection<S>, place: usize) -> Self {
         let worker = connection.worker();
-        let websocket = !connection.frontend().without_websocket.contains(&place.saturating_sub(1));
+        let websocket = connection.frontend().offers_websocket(place);
         let machine =
             Machine::new(worker.http2_pools(), most_streams(connection), websocket, worker.wheel().ticks());
         Self {

@@ -502,7 +502,7 @@ fn begin(mut connection: Connection<TcpStream>, place: usize) {
     }
     match connection.frontend().mode {
         Mode::Tcp => tokio::task::spawn_local(connection::run(connection, tcp::serve)),
-        Mode::Http if connection.frontend().http2.contains(&(place - 1)) => {
+        Mode::Http if connection.frontend().begins_http2(place) => {
             let rooms = Rc::clone(connection.worker().rooms());
             tokio::task::spawn_local(connection::run_http_or_2(Rc::new(connection), rooms, place))
         }

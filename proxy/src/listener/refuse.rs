@@ -32,7 +32,7 @@ pub(super) fn refuse(connection: Connection<TcpStream>, refusal: Refusal, place:
         return connection.stream().abort();
     }
     let told = Told::new(connection.worker());
-    if frontend.http2.contains(&(place - 1)) {
+    if frontend.begins_http2(place) {
         tokio::task::spawn_local(async move {
             connection::turn_away_http_or_2(Rc::new(connection), retry_after, place).await;
             drop(told);
