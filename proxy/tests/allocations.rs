@@ -78,12 +78,13 @@ fn is_worker() -> bool {
     !failed && name.starts_with(b"lbctl-worker-")
 }
 
-// SAFETY: every call is passed on to the system's allocator as it is.
+// SAFETY: every call is passed on to the system's allocator. All memory has zeros where nobody has written: what is given back is
+// looked at, to its last byte.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         note(1, layout.size().cast_signed());
         // SAFETY: the caller's promise is passed on.
-        unsafe { System.alloc(layout) }
+        unsafe { System.alloc_zeroed(layout) }
     }
 
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
@@ -91,7 +92,12 @@ unsafe impl GlobalAlloc for Counting {
         keys::look(unsafe { std::slice::from_raw_parts(block, layout.size()) });
         note(1, size.cast_signed() - layout.size().cast_signed());
         // SAFETY: the caller's promise is passed on.
-        unsafe { System.realloc(block, layout, size) }
+        let block = unsafe { System.realloc(block, layout, size) };
+        if !block.is_null() && size > layout.size() {
+            // SAFETY: the block has `size` bytes now, and those behind the old ones are nobody's yet.
+            unsafe { block.add(layout.size()).write_bytes(0, size - layout.size()) };
+        }
+        block
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {

@@ -15,7 +15,7 @@ static SOUGHT: OnceLock<[[u8; 16]; 2]> = OnceLock::new();
 static LOOKS: AtomicBool = AtomicBool::new(false);
 static FOUND: AtomicUsize = AtomicUsize::new(0);
 
-/// Is a piece of the key in what is given back? Memory that nobody has written to may have been somebody's before.
+/// Is a piece of the key in what is given back?
 pub(super) fn look(block: &[u8]) {
     if LOOKS.load(SeqCst)
         && let Some(sought) = SOUGHT.get()
@@ -33,10 +33,9 @@ fn keys_leave_no_copy_behind() {
     let der = pair.serialize_der();
     let key = certificates::pem("PRIVATE KEY", &der);
     let text = certificates::pem("CERTIFICATE", signed.der()) + &key;
-    // The scalar begins at 36.
-    SOUGHT
-        .set([der[40..56].try_into().unwrap(), key.as_bytes()[28 + 56..][..16].try_into().unwrap()])
-        .unwrap();
+    // The scalar has 32 bytes from 36 on: the second line of its PEM begins in the middle of it.
+    let line = key.lines().nth(2).unwrap().as_bytes();
+    SOUGHT.set([der[40..56].try_into().unwrap(), line[..16].try_into().unwrap()]).unwrap();
     LOOKS.store(true, SeqCst);
     drop(text.clone());
     drop(der.clone());

@@ -20,10 +20,12 @@ pub(crate) fn certificate(name: &str) -> Certificate {
     Certificate::from_pem(text.as_bytes(), None).unwrap()
 }
 
+/// In lines of 64 characters, as RFC 7468 §2 wants them.
 pub(crate) fn pem(kind: &str, der: &[u8]) -> String {
     let mut text = Vec::new();
     base64::encode(der, &mut text);
-    format!("-----BEGIN {kind}-----\n{}\n-----END {kind}-----\n", String::from_utf8(text).unwrap())
+    let lines: Vec<u8> = text.chunks(64).flat_map(|line| [line, b"\n"].concat()).collect();
+    format!("-----BEGIN {kind}-----\n{}-----END {kind}-----\n", String::from_utf8(lines).unwrap())
 }
 
 /// With this certificate and every version.
