@@ -10,6 +10,10 @@ use crate::http2::{
 /// Writers that are woken at a time: a few of them fill what there is room for.
 const WRITERS: usize = 8;
 
+/// A window that was shut and is opened by less than this, in bytes, gets the client a frame with next to nothing in it, for a frame of
+/// its own (CVE-2019-9511): it costs a point.
+const CRUMB: i64 = 128;
+
 /// The most of a server's window that is kept for others, in bytes.
 const LARGEST_RESERVE: i64 = 64 * 1024;
 
@@ -19,6 +23,7 @@ impl Machine {
             return Err(Failure::new(ErrorCode::FrameSize, "WINDOW_UPDATE of a wrong length"));
         };
         let increment = i64::from(u32::from_be_bytes(increment) & (u32::MAX >> 1));
+        let mut was_shut = false;
         let (code, why) = match increment {
             0 => (ErrorCode::Protocol, "WINDOW_UPDATE of nothing"),
             _ => (ErrorCode::FlowControl, "a window that is too large"),
@@ -27,6 +32,7 @@ impl Machine {
             if increment == 0 || self.send_window + increment > LARGEST_WINDOW {
                 return Err(Failure::new(code, why));
             }
+            was_shut = self.send_window <= 0;
             self.send_window += increment;
             self.widest = self.widest.max(self.send_window);
         } else if self.is_idle(header.stream) {
@@ -37,6 +43,7 @@ impl Machine {
                 if increment == 0 || stream.send_window + increment > LARGEST_WINDOW {
                     return self.stream_error(header.stream, code, why);
                 }
+                was_shut = stream.send_window <= 0;
                 stream.send_window += increment;
                 stream.unread = (stream.unread - increment).max(0);
                 if let Some(writer) = stream.writer.take() {
@@ -44,7 +51,7 @@ impl Machine {
                 }
             }
         }
-        if self.budget.is_update_idle() {
+        if (was_shut && increment < CRUMB) || self.budget.is_update_idle() {
             return self.spend(PRICE_OF_FRAME, "WINDOW_UPDATE");
         }
         Ok(())
