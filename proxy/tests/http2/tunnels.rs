@@ -14,7 +14,7 @@ use super::{
     frames::*,
     peer, rig,
     rig::Scripted,
-    websocket::{CANCEL, accepted, connect, content, echoing, status},
+    websocket::{CANCEL, accepted, connect, content, echo, echoing, open, status},
 };
 
 /// A client with a tunnel to an echo.
@@ -22,9 +22,7 @@ async fn opened(proxy: &Proxy) -> Client {
     let address = rig::address(proxy);
     peer::apart(move || {
         let mut client = Client::begun(address);
-        client.send(&connect(1, 0, "/", &[]));
-        status(&mut client);
-        assert_eq!(content(&mut client, 1, 5), b"hello");
+        open(&mut client, 1, "/");
         client
     })
     .await
@@ -33,8 +31,7 @@ async fn opened(proxy: &Proxy) -> Client {
 /// Says something, and gets it back.
 async fn echoes(mut client: Client, text: &'static [u8]) -> Client {
     peer::apart(move || {
-        client.send(&frame(DATA, 0, 1, text));
-        assert_eq!(content(&mut client, 1, text.len()), text);
+        echo(&mut client, 1, 0, text);
         client
     })
     .await
@@ -51,16 +48,13 @@ async fn tunnel_goes_on_under_another_configuration() {
     // Another one of the same connection is the new server's.
     let mut client = peer::apart(move || {
         let mut client = client;
-        client.send(&connect(3, 0, "/new", &[]));
-        status(&mut client);
+        open(&mut client, 3, "/new");
         client
     })
     .await;
     assert!(told_new.recv().await.unwrap().starts_with("GET /new "));
     peer::apart(move || {
-        assert_eq!(content(&mut client, 3, 5), b"hello");
-        client.send(&frame(DATA, END_STREAM, 1, b"bye"));
-        assert_eq!(content(&mut client, 1, 3), b"bye");
+        echo(&mut client, 1, END_STREAM, b"bye");
         assert_eq!(client.next(DATA).flags & END_STREAM, END_STREAM);
     })
     .await;
@@ -90,8 +84,7 @@ async fn tunnel_is_served_while_the_node_drains_and_cut_at_the_end_of_that() {
         let mut client = echoes(client, b"still").await;
         if is_ended {
             client = peer::apart(move || {
-                client.send(&frame(DATA, END_STREAM, 1, b"bye"));
-                assert_eq!(content(&mut client, 1, 3), b"bye");
+                echo(&mut client, 1, END_STREAM, b"bye");
                 client
             })
             .await;
@@ -148,10 +141,7 @@ async fn what_comes_before_a_tunnel_waits_for_it() {
             status(&mut client);
             assert!(content(&mut client, 1, early.len()) == early);
             // And the window is open again.
-            for _ in 0..8 {
-                client.send(&frame(DATA, 0, 1, &early[..16_000]));
-                assert!(content(&mut client, 1, 16_000) == early[..16_000]);
-            }
+            (0..8).for_each(|_| echo(&mut client, 1, 0, &early[..16_000]));
         })
         .await;
     }
@@ -279,9 +269,7 @@ async fn reset_of_an_open_tunnel_reaches_the_other_side() {
     let client = peer::apart(move || {
         let mut client = Client::begun(address);
         for (stream, path) in [(1, "/of-client"), (3, "/of-server")] {
-            client.send(&connect(stream, 0, path, &[]));
-            status(&mut client);
-            assert_eq!(content(&mut client, stream, 5), b"hello");
+            open(&mut client, stream, path);
         }
         client.send(&frame(DATA, 0, 3, b"x"));
         let reset = client.next(RST_STREAM);

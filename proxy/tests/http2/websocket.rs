@@ -78,6 +78,19 @@ pub(crate) fn content(client: &mut Client, stream: u32, length: usize) -> Vec<u8
     content
 }
 
+/// Opens a tunnel on this stream to a server that says hello.
+pub(crate) fn open(client: &mut Client, stream: u32, path: &str) {
+    client.send(&connect(stream, 0, path, &[]));
+    status(client);
+    assert_eq!(content(client, stream, 5), b"hello");
+}
+
+/// Says something there, and gets it back.
+pub(crate) fn echo(client: &mut Client, stream: u32, flags: u8, text: &[u8]) {
+    client.send(&frame(DATA, flags, stream, text));
+    assert!(content(client, stream, text.len()) == text);
+}
+
 pub(crate) fn status(client: &mut Client) -> Vec<(String, String)> {
     let head = client.next(HEADERS);
     assert_eq!(head.flags & END_STREAM, 0);
@@ -106,20 +119,14 @@ async fn stream_is_a_tunnel_once_the_server_has_agreed() {
             assert_eq!(fields, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
             assert_eq!(content(&mut client, 1, 10), b"helloearly");
             for round in 0..20_u8 {
-                let part = vec![round; 16_000];
-                client.send(&frame(DATA, 0, 1, &part));
-                assert!(content(&mut client, 1, part.len()) == part);
+                echo(&mut client, 1, 0, &[round; 16_000]);
             }
             // Others go on beside it.
-            client.send(&connect(3, 0, "/other", &[]));
-            status(&mut client);
-            assert_eq!(content(&mut client, 3, 5), b"hello");
-            client.send(&frame(DATA, END_STREAM, 1, b"bye"));
-            assert_eq!(content(&mut client, 1, 3), b"bye");
+            open(&mut client, 3, "/other");
+            echo(&mut client, 1, END_STREAM, b"bye");
             let end = client.next(DATA);
             assert_eq!((end.stream, end.flags & END_STREAM, &*end.payload), (1, END_STREAM, &b""[..]));
-            client.send(&frame(DATA, 0, 3, b"still"));
-            assert_eq!(content(&mut client, 3, 5), b"still");
+            echo(&mut client, 3, 0, b"still");
         })
         .await;
         let head = told.recv().await.unwrap();
@@ -221,10 +228,7 @@ async fn listener_without_websockets_does_not_offer_them() {
     peer::apart(move || {
         client.send(&connect(3, 0, "/chat", &[]));
         assert_eq!(client.next(RST_STREAM).code(), PROTOCOL_ERROR);
-        let mut client = Client::begun(address);
-        client.send(&connect(1, 0, "/chat", &[]));
-        status(&mut client);
-        assert_eq!(content(&mut client, 1, 5), b"hello");
+        open(&mut Client::begun(address), 1, "/chat");
     })
     .await;
 }
@@ -320,9 +324,7 @@ async fn tunnel_that_is_silent_ends_by_its_timeout() {
     let address = rig::address(&proxy);
     peer::apart(move || {
         let mut client = Client::begun(address);
-        client.send(&connect(1, 0, "/", &[]));
-        status(&mut client);
-        assert_eq!(content(&mut client, 1, 5), b"hello");
+        open(&mut client, 1, "/");
         assert_eq!(client.next(RST_STREAM).code(), CANCEL);
         assert!(client.so_far().1);
     })
