@@ -48,6 +48,9 @@ pub(crate) enum HandshakeError {
     /// One side does not want the other, or does not understand it.
     #[error("{0}")]
     Refused(rustls::Error),
+    /// More than [`LONGEST`] of a message, and no end of it.
+    #[error("its messages are longer than {} kB", LONGEST / 1024)]
+    TooLong,
     /// It wants a name that is not here, and no other will do.
     #[error("no certificate is for the name that the client asks for")]
     NoCertificate,
@@ -64,7 +67,7 @@ impl HandshakeError {
             Self::Closed | Self::Broken(_) => "Connection error during SSL handshake",
             Self::Elapsed => "Timeout during SSL handshake",
             Self::Refused(rustls::Error::InvalidCertificate(_)) => "SSL client certificate not trusted",
-            Self::NoCertificate | Self::Refused(_) => "SSL handshake failure",
+            Self::NoCertificate | Self::TooLong | Self::Refused(_) => "SSL handshake failure",
         }
     }
 }
@@ -211,8 +214,7 @@ impl Handshake {
             let inbox = self.inbox.get_or_insert_with(|| buffers.take());
             if inbox.is_full() {
                 if inbox.len() >= LONGEST {
-                    let error = rustls::Error::General("messages that are too long".into());
-                    return Poll::Ready(Err(HandshakeError::Refused(error)));
+                    return Poll::Ready(Err(HandshakeError::TooLong));
                 }
                 inbox.enlarge();
             }

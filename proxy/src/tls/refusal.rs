@@ -28,6 +28,7 @@ impl HandshakeError {
             Self::Elapsed => "the TLS handshake was not over in time".into(),
             Self::Broken(error) => format!("the connection broke in the TLS handshake: {error}"),
             Self::Refused(error) => why(error).into_owned(),
+            Self::TooLong => format!("no TLS with it: {self}"),
             // Not of a server.
             Self::NoCertificate => self.to_string(),
         }

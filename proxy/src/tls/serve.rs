@@ -32,7 +32,9 @@ fn failed(connection: &Connection<TlsStream>, number: usize, error: &HandshakeEr
     connection.count(if is_silent { Event::NullConnection } else { Event::TlsFailed });
     if !is_silent || !connection.frontend().options.dontlognull {
         let why = match error {
-            HandshakeError::NoCertificate | HandshakeError::Refused(_) => Some(error.to_string()),
+            HandshakeError::NoCertificate | HandshakeError::TooLong | HandshakeError::Refused(_) => {
+                Some(error.to_string())
+            }
             HandshakeError::Empty
             | HandshakeError::Closed
             | HandshakeError::Elapsed

@@ -129,6 +129,39 @@ async fn what_is_no_client_hello_can_be_refused() {
     assert_eq!(served_by(&proxy, &[NAMELESS]).await, 'd');
 }
 
+/// More than is looked at, in many records: it is known at once where its beginning says so, else when so much is here. Where it goes
+/// then is up to the rules, and nothing of it is lost.
+#[tokio::test]
+async fn huge_client_hello_names_nobody_and_is_lost_to_nobody() {
+    let hello = |length: usize, record: usize| {
+        let [_, high, middle, low] = u32::try_from(length).unwrap().to_be_bytes();
+        // With a name at its beginning, where others would have found it.
+        let message = [&[1, high, middle, low], &WWW[9..], &vec![0; length - (WWW.len() - 9)]].concat();
+        let records = message.chunks(record).map(|part| {
+            let length = u16::try_from(part.len()).unwrap().to_be_bytes();
+            [&[22, 3, 1, length[0], length[1]], part].concat()
+        });
+        records.collect::<Vec<_>>().concat()
+    };
+    let huge = [hello(70_000, 16_384), hello(70_000, 100), hello(200_000, 1000), hello(12_000, 10)];
+    let rig = Rig::new(false).await;
+    let proxy = Proxy::start(rig.config.clone()).unwrap();
+    for bytes in &huge {
+        assert_eq!(served_by(&proxy, &[bytes]).await, 'd');
+    }
+    let strict = Rig::new(true).await;
+    let proxy = Proxy::start(strict.config).unwrap();
+    for (number, bytes) in huge.iter().enumerate() {
+        let mut client = connect(&proxy).await;
+        // It may be closed before all of it is taken.
+        let _ = client.write_all(bytes).await;
+        assert!(read_all(&mut client).await.map_or(true, |said| said.is_empty()));
+        counted(&proxy, "denied_total", number as u64 + 1).await;
+    }
+    assert!(strict.servers.iter().all(|server| server.accepted() == 0));
+    assert_eq!(served_by(&proxy, &[NAMELESS]).await, 'd');
+}
+
 #[tokio::test]
 async fn who_asks_for_nothing_waits_for_nothing() {
     let mut rig = Rig::new(false).await;

@@ -1,6 +1,11 @@
 //! Handshakes that fail, and what is said of them.
 
-use std::{io::Read, net::SocketAddr, time::Duration};
+use std::{
+    io::{self, Read, Write},
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
 
 use lb_proxy::{
     Proxy,
@@ -237,6 +242,74 @@ async fn part_of_a_message_and_garbage_behind_it_is_refused_counted_and_said() {
         assert!(line.starts_with("front/1: SSL handshake failure ("), "{number}: {line}");
         counted(&proxy, "tls_handshake_failures_total", number as u64 + 1).await;
     }
+}
+
+/// Says so many bytes of ALPN, in records of so many bytes, and asks for something; the head of the answer.
+async fn asked_with(front: SocketAddr, protocols: usize, record: Option<usize>) -> io::Result<String> {
+    apart(move || {
+        let mut config = (*client(&rustls::version::TLS13)).clone();
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        config.alpn_protocols.extend((0..protocols / 100).map(|n| format!("{n:099}").into_bytes()));
+        config.max_fragment_size = record;
+        let mut peer = connect(front, &Arc::new(config), "a.example");
+        peer.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")?;
+        let mut answer = String::new();
+        peer.read_to_string(&mut answer)?;
+        Ok(answer)
+    })
+    .await
+}
+
+/// A ClientHello of any length up to 32 kB is understood however it is cut, and a longer one ends the connection when that is known;
+/// nobody else notices.
+#[tokio::test]
+async fn huge_client_hello_is_understood_up_to_32_kb_and_then_refused_with_a_word() {
+    let syslog = Syslog::start().await;
+    let mut config = answering();
+    syslog.receive_from(&mut config);
+    let proxy = Proxy::start(config).unwrap();
+    let front = address(&proxy);
+    for (protocols, record) in [(0, Some(32)), (28_000, None), (28_000, Some(1000)), (20_000, Some(32))] {
+        let answer = asked_with(front, protocols, record).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 403 "), "{protocols} {record:?}: {answer}");
+        assert!(syslog.line().await.starts_with("front~ "));
+    }
+    // Beyond what we hold, and beyond what TLS here holds, of which its beginning tells.
+    let too_long = "its messages are longer than 32 kB";
+    let far_too_long = "received corrupt message of type HandshakePayloadTooLarge";
+    let of_hand = |length: usize, record: usize| {
+        let [_, high, middle, low] = u32::try_from(length).unwrap().to_be_bytes();
+        let message = [vec![1, high, middle, low, 3, 3], vec![0; length - 2]].concat();
+        let records = message.chunks(record).map(|part| {
+            let length = u16::try_from(part.len()).unwrap().to_be_bytes();
+            [&[22, 3, 1, length[0], length[1]], part].concat()
+        });
+        records.collect::<Vec<_>>().concat()
+    };
+    let mut failures = 0;
+    for (bytes, why) in [
+        (of_hand(40_000, 16_384), too_long),
+        (of_hand(40_000, 100), too_long),
+        (of_hand(65_535, 1000), too_long),
+        (of_hand(65_536, 1000), far_too_long),
+        (of_hand(100_000, 16_384), far_too_long),
+        (of_hand(1_000_000, 16_384), far_too_long),
+    ] {
+        let mut client = rig::connect(&proxy).await;
+        // It may be closed before all of it is taken.
+        let _ = client.write_all(&bytes).await;
+        let mut said = Vec::new();
+        let _ = client.read_to_end(&mut said).await;
+        assert!(said.is_empty() || said[0] == 21, "{said:?}");
+        assert_eq!(syslog.line().await, format!("front/1: SSL handshake failure ({why})"));
+        failures += 1;
+        counted(&proxy, "tls_handshake_failures_total", failures).await;
+    }
+    let error = asked_with(front, 60_000, Some(1000)).await.unwrap_err();
+    assert_ne!(error.kind(), io::ErrorKind::TimedOut, "{error}");
+    assert_eq!(syslog.line().await, format!("front/1: SSL handshake failure ({too_long})"));
+    assert!(asked_with(front, 0, None).await.unwrap().starts_with("HTTP/1.1 403 "));
+    eventually("all are gone", || proxy.status().frontends[0].connections == 0).await;
 }
 
 /// Whoever diverts a connection of a client cannot bring it to the servers of another frontend.

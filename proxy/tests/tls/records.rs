@@ -120,6 +120,27 @@ async fn records_without_content_are_taken_32_in_a_row_and_no_more() {
     eventually("it is gone", || proxy.status().frontends[0].connections == 0).await;
 }
 
+/// Each costs us new keys, and an answer if it asks for one.
+#[tokio::test]
+async fn keys_that_are_changed_and_not_used_are_followed_32_times_and_no_more() {
+    let (_server, proxy) = serving().await;
+    let front = address(&proxy);
+    apart(move || {
+        let mut peer = connect(front, &client(&rustls::version::TLS13), "a.example");
+        let request = std::str::from_utf8(REQUEST).unwrap();
+        for _ in 0..3 {
+            assert!(ask(&mut peer, request, 2).starts_with("HTTP/1.1 200 OK\r\n"));
+            (0..32).for_each(|_| peer.conn.refresh_traffic_keys().unwrap());
+        }
+        assert!(ask(&mut peer, request, 2).starts_with("HTTP/1.1 200 OK\r\n"));
+        (0..33).for_each(|_| peer.conn.refresh_traffic_keys().unwrap());
+        let refused = peer.write_all(REQUEST).and_then(|()| peer.read(&mut [0])).unwrap_err().to_string();
+        assert!(refused.contains("UnexpectedMessage") || refused.contains("reset"), "{refused}");
+    })
+    .await;
+    eventually("it is gone", || proxy.status().frontends[0].connections == 0).await;
+}
+
 #[tokio::test]
 async fn alert_in_the_middle_of_a_connection_ends_it_unless_it_is_a_warning() {
     let (_server, proxy) = serving().await;
