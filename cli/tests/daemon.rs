@@ -21,6 +21,8 @@ mod faults;
 mod harness;
 #[path = "daemon/hook.rs"]
 mod hook;
+#[path = "daemon/keys.rs"]
+mod keys;
 #[path = "daemon/logs.rs"]
 mod logs;
 #[path = "daemon/mail.rs"]

@@ -3,6 +3,7 @@
 mod acceptor;
 mod certificate;
 mod certificates;
+mod chain;
 mod client_certificate;
 mod clients;
 mod connector;
@@ -28,6 +29,7 @@ mod x509;
 pub use self::{
     certificate::{Certificate, CertificateError},
     certificates::{Certificates, Set, Shown},
+    chain::ChainFault,
     client_certificate::ClientCertificate,
     clients::{Authorities, AuthorityError, Clients, Der, Revoked, authorities, revoked},
     curves::{CURVE_OF_TLS13, CURVES},

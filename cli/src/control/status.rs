@@ -434,6 +434,9 @@ pub struct Certificate {
     /// Until when what its authority says of it is shown beside it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stapled_until: Option<Timestamp>,
+    /// What clients lack of its chain: the end of a sentence that begins with the file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chain_fault: Option<String>,
 }
 
 /// Requests (mode tcp: connections) that were refused for one reason, with less than a minute between them.

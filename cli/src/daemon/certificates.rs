@@ -426,6 +426,7 @@ fn add(all: &mut Vec<Certificate>, file: &str, names: &[String], certificate: &t
         not_after: moment(facts.not_after),
         sha256: facts.fingerprint(),
         stapled_until: certificate.ocsp().map(|ocsp| moment(ocsp.next_update)),
+        chain_fault: certificate.chain_fault(SystemTime::now()).map(|fault| fault.to_string()),
     };
     if !all.contains(&one) {
         all.push(one);
@@ -481,10 +482,13 @@ pub(super) fn expiring(status: &Status) -> impl Iterator<Item = Problem> {
     })
 }
 
-/// Those that end within a month, but for the former.
+/// Those that end within a month, but for the former, and those that clients may not be able to trust for what stands behind them.
 pub(super) fn notes(status: &Status) -> impl Iterator<Item = String> {
-    near(status, Nearness::Soon..=Nearness::Soon)
-        .map(|(whose, _, certificate)| sentence(&whose, certificate, status.at))
+    let soon = near(status, Nearness::Soon..=Nearness::Soon)
+        .map(|(whose, _, certificate)| sentence(&whose, certificate, status.at));
+    soon.chain(near(status, Nearness::Far..=Nearness::Over).filter_map(|(whose, _, certificate)| {
+        Some(format!("{} of {whose} {}", certificate.file, certificate.chain_fault.as_ref()?))
+    }))
 }
 
 /// With whose they are, and who is shown them.

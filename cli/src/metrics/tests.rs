@@ -26,6 +26,7 @@ fn whole() -> Status {
         not_after: time("2026-12-01T00:00:00Z"),
         sha256: String::new(),
         stapled_until: None,
+        chain_fault: None,
     };
     web.certificates = vec![certificate("site.pem")];
     let mut app = backend("app", vec![server("web1"), server("web2")]);

@@ -9,28 +9,32 @@ use std::{
     time::Duration,
 };
 
-use crate::harness::{Daemon, file, unused_address, web_server};
+use crate::harness::{Daemon, file, started_by, unused_address, web_server};
 
 const SITE: &str = include_str!("../good/site.pem");
 const SHOP: &str = include_str!("../good/certificates/shop.pem");
 
 /// OpenSSL's client on a connection of its own.
-fn client(address: SocketAddr, arguments: &[&str]) -> Child {
+pub(crate) fn client(address: SocketAddr, arguments: &[&str]) -> Child {
     let mut command = Command::new("openssl");
     command.args(["s_client", "-connect", &address.to_string(), "-servername", "a.example"]).args(arguments);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("openssl")
 }
 
-/// Whose certificate a client is shown.
 fn shown(daemon: &Daemon) -> String {
+    subject(daemon.frontend)
+}
+
+/// Whose certificate a client is shown.
+pub(crate) fn subject(address: SocketAddr) -> String {
     // It ends with its stdin.
-    let output = client(daemon.frontend, &[]).wait_with_output().expect("ran");
+    let output = client(address, &[]).wait_with_output().expect("ran");
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     said.lines().find(|line| line.starts_with("subject=")).unwrap_or_default().to_owned()
 }
 
 /// A request on this connection, and whether it is answered.
-fn is_answered(client: &mut Child) -> bool {
+pub(crate) fn is_answered(client: &mut Child) -> bool {
     let stdin = client.stdin.as_mut().expect("piped");
     stdin.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").expect("sent");
     let stdout = client.stdout.as_mut().expect("piped");
@@ -103,6 +107,30 @@ fn certificate_is_renewed_when_its_file_changes_and_a_broken_one_changes_nothing
     assert!(is_answered(&mut old), "a connection that was open is still there");
     old.kill().expect("killed");
     old.wait().expect("ended");
+}
+
+#[test]
+fn chain_that_lacks_its_authority_is_noted_until_that_is_there() {
+    let frontend = unused_address();
+    let text = file("http", frontend, web_server(Duration::ZERO)).replace(
+        &format!("bind = \"{frontend}\""),
+        &format!("bind = {{ address = \"{frontend}\", tls = \"site.pem\" }}"),
+    );
+    let daemon = Daemon::spawn_with(&text, frontend, None, |command| {
+        let path = command.get_args().nth(1).map(std::path::PathBuf::from).expect("the file");
+        fs::write(path.with_file_name("site.pem"), include_str!("../good/lone.pem")).expect("written");
+    });
+    let is_noted = |daemon: &Daemon| {
+        let said = String::from_utf8(daemon.verb(&["status"]).stdout).expect("text");
+        let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
+        said.contains("site.pem of frontend web has no certificate of its authority /O=Example/CN=Example intermediate behind its own")
+    };
+    daemon.wait_until("it is noted", is_noted);
+    assert!(daemon.log().contains("has no certificate of its authority"), "{}", daemon.log());
+    fs::write(daemon.folder.path().join("site.pem"), include_str!("../good/whole.pem")).expect("written");
+    daemon.wait_until("it is whole", |daemon| !is_noted(daemon));
+    let said = client(frontend, &["-showcerts"]).wait_with_output().expect("ran").stdout;
+    assert_eq!(String::from_utf8_lossy(&said).matches("-----BEGIN CERTIFICATE-----").count(), 2);
 }
 
 /// OpenSSL makes one that is good for so many days.
@@ -258,6 +286,37 @@ impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
+    }
+}
+
+/// Where the machine's list has one authority, which it has nowhere else.
+const ON_A_MACHINE: &str =
+    "mount -t tmpfs none /etc/ssl/certs && cp \"$0\" /etc/ssl/certs/ca-certificates.crt && exec \"$@\"";
+
+#[test]
+fn server_is_verified_by_the_authorities_of_the_machine_where_the_file_names_none() {
+    let (frontend, server) = (unused_address(), unused_address());
+    let folder = tempfile::tempdir().expect("a folder");
+    let _server = Server::start(server, folder.path());
+    let text = file("http", frontend, server) + "tls = { sni = \"www.example.com\" }\nretries = 0\n";
+    let state =
+        |daemon: &Daemon| daemon.status_json().unwrap_or_default()["backends"][0]["servers"][0].clone();
+    for (authority, is_trusted) in [(SITE, true), (SHOP, false)] {
+        fs::write(folder.path().join("ca.pem"), authority).expect("written");
+        let daemon = Daemon::spawn_with(&text, frontend, None, |command| {
+            let mut starter = Command::new("unshare");
+            starter.args(["--map-root-user"].iter().filter(|_| !nix::unistd::geteuid().is_root()));
+            starter.args(["--mount", "sh", "-c", ON_A_MACHINE]).arg(folder.path().join("ca.pem"));
+            *command = started_by(starter, command);
+        });
+        if is_trusted {
+            daemon.wait_until("the server is up", |daemon| state(daemon)["state"] == "up");
+            assert!(crate::harness::get(frontend).is_some_and(|said| !said.is_empty()));
+        } else {
+            daemon.wait_until("it is not trusted", |daemon| {
+                state(daemon)["last_check"].to_string().contains("authority")
+            });
+        }
     }
 }
 

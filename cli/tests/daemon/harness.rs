@@ -38,6 +38,18 @@ pub(crate) fn lbctl() -> Command {
     command
 }
 
+/// What `command` runs, as the last arguments of `starter`.
+pub(crate) fn started_by(mut starter: Command, command: &Command) -> Command {
+    starter.arg(command.get_program()).args(command.get_args()).stdin(Stdio::null()).stdout(Stdio::null());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => starter.env(name, value),
+            None => starter.env_remove(name),
+        };
+    }
+    starter
+}
+
 /// An address that nobody else uses: of this process, and another one at each call.
 pub(crate) fn unused_address() -> SocketAddr {
     static NEXT: AtomicU8 = AtomicU8::new(1);

@@ -10,7 +10,8 @@ use rustls::{
 };
 
 use super::{
-    Ocsp, OcspError, SelfSigned, X509,
+    ChainFault, Ocsp, OcspError, SelfSigned, X509,
+    chain::Chain,
     pem::{self, Broken, Section},
 };
 
@@ -21,6 +22,7 @@ pub struct Certificate {
     facts: X509,
     made: Option<Arc<SelfSigned>>,
     ocsp: Option<Ocsp>,
+    chain: Chain,
 }
 
 /// What is wrong with a certificate or its key: the end of a sentence that begins with a file's name. None of them shows
@@ -45,6 +47,9 @@ pub enum CertificateError {
     /// A section that does not end, or is no base64.
     #[error("is broken: {0}")]
     Pem(String),
+    /// The same of the file that has the key alone.
+    #[error("is broken: {0}")]
+    KeyPem(String),
     /// Not what rustls can read.
     #[error("has a certificate that can't be used: {0}")]
     Certificate(String),
@@ -53,6 +58,11 @@ pub enum CertificateError {
         "has a private key that can't be used; RSA of 2048 bits or more, ECDSA P-256, P-384, P-521 and Ed25519 can"
     )]
     Key,
+    /// It is that of another certificate of the file, which stands at this place, from 1.
+    #[error(
+        "has the certificate of its key as number {0}, and it has to be the first: put it there, and those of authorities behind it"
+    )]
+    Order(usize),
     /// Another certificate's key.
     #[error("does not belong to the certificate: its key is another one")]
     Mismatch,
@@ -75,6 +85,10 @@ impl Certificate {
         };
         let facts = X509::read(own).map_err(|error| CertificateError::Certificate(error.to_string()))?;
         let text = key.unwrap_or(certificates);
+        let broken = |error: Broken| match key {
+            Some(_) => CertificateError::KeyPem(error.to_string()),
+            None => broken(error),
+        };
         let section = first_key(text).map_err(broken)?.ok_or_else(|| {
             match has(text, b"ENCRYPTED PRIVATE KEY-----") {
                 true => CertificateError::Encrypted,
@@ -93,7 +107,8 @@ impl Certificate {
             _ => PrivatePkcs8KeyDer::from(&secret[..]).into(),
         };
         let key = certified(chain, &secret)?;
-        Ok(Self { key: Arc::new(key), facts, made: None, ocsp: None })
+        let chain = Chain::of(&key.cert);
+        Ok(Self { key: Arc::new(key), facts, made: None, ocsp: None, chain })
     }
 
     /// One that lbctl has made itself.
@@ -105,7 +120,7 @@ impl Certificate {
         let facts = X509::read(&own).map_err(|error| CertificateError::Certificate(error.to_string()))?;
         let secret = PrivatePkcs8KeyDer::from(made.key()).into();
         let key = certified(vec![own], &secret).map_err(|_| CertificateError::Key)?;
-        Ok(Self { key: Arc::new(key), facts, made: Some(made), ocsp: None })
+        Ok(Self { key: Arc::new(key), facts, made: Some(made), ocsp: None, chain: Chain::default() })
     }
 
     /// Clients that ask are shown beside it what its authority has said of it.
@@ -124,6 +139,12 @@ impl Certificate {
     #[must_use]
     pub fn ocsp(&self) -> Option<&Ocsp> {
         self.ocsp.as_ref()
+    }
+
+    /// What clients lack of its chain at `now`, if anything is seen.
+    #[must_use]
+    pub fn chain_fault(&self, now: SystemTime) -> Option<ChainFault> {
+        self.chain.fault(now)
     }
 
     /// What it is made from, if lbctl has made it itself.
@@ -154,7 +175,10 @@ impl CertificateError {
     /// Is it about the key, which may have a file of its own?
     #[must_use]
     pub fn is_of_key(&self) -> bool {
-        matches!(self, Self::NoKey | Self::NoKeyAlone | Self::Encrypted | Self::Key | Self::Mismatch)
+        matches!(
+            self,
+            Self::NoKey | Self::NoKeyAlone | Self::Encrypted | Self::KeyPem(_) | Self::Key | Self::Mismatch
+        )
     }
 }
 
@@ -182,10 +206,16 @@ fn certified(
     chain: Vec<CertificateDer<'static>>,
     secret: &PrivateKeyDer<'_>,
 ) -> Result<CertifiedKey, CertificateError> {
-    let key = CertifiedKey::new(chain, any_supported_type(secret).map_err(|_| CertificateError::Key)?);
+    let mut key = CertifiedKey::new(chain, any_supported_type(secret).map_err(|_| CertificateError::Key)?);
     match key.keys_match() {
         Ok(()) | Err(Error::InconsistentKeys(InconsistentKeys::Unknown)) => Ok(key),
-        Err(Error::InconsistentKeys(InconsistentKeys::KeyMismatch)) => Err(CertificateError::Mismatch),
+        Err(Error::InconsistentKeys(InconsistentKeys::KeyMismatch)) => {
+            let own = (1..key.cert.len()).find(|place| {
+                key.cert[0] = key.cert[*place].clone();
+                key.keys_match().is_ok()
+            });
+            Err(own.map_or(CertificateError::Mismatch, |place| CertificateError::Order(place + 1)))
+        }
         Err(Error::InvalidCertificate(error)) => Err(CertificateError::Certificate(format!("{error:?}"))),
         Err(_) => Err(CertificateError::Key),
     }
@@ -242,11 +272,20 @@ mod tests {
         assert_eq!(told(&certificate, None), CertificateError::NoKey);
         assert_eq!(told(&certificate, Some(&certificate)), CertificateError::NoKeyAlone);
         assert_eq!(told(&certificate, Some(&other)), CertificateError::Mismatch);
+        let authority = signed(&KeyPair::generate().unwrap());
+        assert_eq!(
+            told(&(authority.clone() + &authority + &certificate + &own), None),
+            CertificateError::Order(3)
+        );
+        assert_eq!(told(&(authority.clone() + &authority), Some(&own)), CertificateError::Mismatch);
         let encrypted = pem_of("ENCRYPTED PRIVATE KEY", b"x");
         assert_eq!(told(&certificate, Some(&encrypted)), CertificateError::Encrypted);
         let old = "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,00\n\nAAAA\n-----END RSA PRIVATE KEY-----\n";
         assert_eq!(told(&certificate, Some(old)), CertificateError::Encrypted);
         assert_eq!(told(&certificate, Some(&pem_of("PRIVATE KEY", b"nonsense"))), CertificateError::Key);
+        let broken_key = told(&certificate, Some(&own[..own.len() - 10]));
+        assert!(broken_key.is_of_key() && broken_key.to_string().starts_with("is broken: "), "{broken_key}");
+        assert!(!told(&(certificate.clone() + &own[..own.len() - 10]), None).is_of_key());
         let cut = &certificate[..certificate.len() - 10];
         assert_eq!(told(cut, Some(&own)).to_string(), "is broken: a section has no line -----END ...-----");
         let cut = certificate.replacen('M', "!", 1);

@@ -49,7 +49,7 @@ fn hex(bytes: &[u8]) -> Box<str> {
 }
 
 /// `/C=DE/O=Example/CN=anna`; what is not printable ASCII is `\xC3`, as in OpenSSL's X509_NAME_oneline(3).
-fn line(name: &X509Name<'_>) -> Box<str> {
+pub(super) fn line(name: &X509Name<'_>) -> Box<str> {
     let mut text = String::new();
     for attribute in name.iter_attributes() {
         let oid = attribute.attr_type().to_id_string();

@@ -271,6 +271,9 @@ fn read(raw: &raw::Tls, files: &[TlsFiles], folder: &Path, report: &Report<'_>) 
         if let Some(entry) = raw.certificates.get(*entry) {
             let (at, facts) = ((entry.file.span, "clients"), shown.certificate.facts());
             tell_of_dates(at, &shown.file, facts, SystemTime::now(), report);
+            if let Some(fault) = shown.certificate.chain_fault(SystemTime::now()) {
+                report.warning(entry.file.span, format!("\"{}\" {fault}", shown.file.escape_debug()));
+            }
         }
     }
     found.shown
