@@ -56,6 +56,73 @@ fn file_that_has_changed_is_read_when_it_has_settled_and_a_broken_one_changes_no
     assert_eq!(one.wrong, None);
 }
 
+/// certbot's `live` is links to files, and Kubernetes swaps one link to a folder: what is behind them is read as it is together, and
+/// a half of it changes nothing.
+#[test]
+fn files_behind_links_that_are_swapped_are_read_as_one() {
+    const KEY: [&str; 2] = ["-----BEGIN PRIVATE KEY-----", "-----END PRIVATE KEY-----\n"];
+    let apart = |text: &str| {
+        let [from, to] = KEY.map(|line| text.find(line).unwrap());
+        let to = to + KEY[1].len();
+        [format!("{}{}", &text[..from], &text[to..]), text[from..to].to_owned()]
+    };
+    let [[site, site_key], [shop, shop_key]] = [apart(SITE), apart(SHOP)];
+    let (of_site, of_shop) =
+        (["www.example.com", "*.example.org"], ["shop.example.com", "*.shop.example.com"]);
+    for (tls, links) in [
+        ("{ certificate = \"live/tls.crt\", key = \"live/tls.key\" }", &["live/..data"][..]),
+        ("\"live\"", &["live/..data"]),
+        ("{ certificate = \"live/tls.crt\", key = \"live/tls.key\" }", &["live/tls.crt", "live/tls.key"]),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::create_dir(at("live")).unwrap();
+        for (version, certificate, key) in
+            [("1", &site, &site_key), ("2", &shop, &shop_key), ("3", &site, &shop_key)]
+        {
+            fs::create_dir(at(version)).unwrap();
+            fs::write(at(version).join("tls.crt"), certificate).unwrap();
+            fs::write(at(version).join("tls.key"), key).unwrap();
+        }
+        for name in ["tls.crt", "tls.key"] {
+            std::os::unix::fs::symlink(Path::new("..data").join(name), at("live").join(name)).unwrap();
+        }
+        let swap = |version: &str| {
+            for link in links {
+                let inner = link.strip_prefix("live/").filter(|name| *name != "..data").unwrap_or_default();
+                std::os::unix::fs::symlink(at(version).join(inner), at("new")).unwrap();
+                fs::rename(at("new"), at(link)).unwrap();
+            }
+        };
+        swap("1");
+        let text = format!(
+            "[listen.web]\nbind = {{ address = \"*:443\", tls = {tls} }}\nservers = [\"192.0.2.21:80\"]\n"
+        );
+        fs::write(at("lb.toml"), text).unwrap();
+        let config = config::load(&at("lb.toml")).unwrap();
+        let mut one = Certificates::default().of(&config).remove(0);
+        let look = |one: Watched| one.look(folder.path(), SystemTime::now());
+        one = look(look(one));
+        swap("2");
+        one = look(one);
+        assert_eq!((names(&config), &one.wrong), (of_site.map(str::to_owned).to_vec(), &None), "{tls}");
+        one = look(one);
+        assert_eq!((names(&config), &one.wrong), (of_shop.map(str::to_owned).to_vec(), &None), "{tls}");
+        // A key that is another's, and then nothing at all behind the links.
+        swap("3");
+        one = look(look(one));
+        let (_, why) = one.wrong.clone().unwrap();
+        assert_eq!(why, "live/tls.key does not belong to the certificate: its key is another one");
+        fs::remove_dir_all(at("3")).unwrap();
+        one = look(look(one));
+        assert!(one.wrong.clone().unwrap().1.contains("does not exist"), "{:?}", one.wrong);
+        assert_eq!(names(&config), of_shop);
+        swap("1");
+        one = look(look(one));
+        assert_eq!((names(&config), &one.wrong), (of_site.map(str::to_owned).to_vec(), &None), "{tls}");
+    }
+}
+
 #[test]
 fn one_file_of_a_folder_that_is_broken_or_never_still_keeps_no_other_from_being_renewed() {
     let folder = tempfile::tempdir().unwrap();
