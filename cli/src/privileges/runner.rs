@@ -41,7 +41,7 @@ fn whose(global: &Global, file: &Path) -> Result<(Global, Option<String>), Accou
     let Some(made) = made_for_it() else {
         return Ok((usual.unwrap_or_else(|| of(Some(Owner::Name(NOBODY.to_owned())), None)), None));
     };
-    let Some((usual, why)) = usual.zip(hindrance(global, file)) else { return Ok((made, None)) };
+    let Some((usual, why)) = usual.zip(hindrance_of(&made, file)) else { return Ok((made, None)) };
     // The daemon reads the file, or does not start. Whose commands would not be run either is no better.
     let user = Account::find(&usual)?.map_or_else(geteuid, |account| account.user);
     if !fs::metadata(file).is_ok_and(|found| [0, user.as_raw()].contains(&found.uid())) {
@@ -101,10 +101,12 @@ fn of(user: Option<Owner>, group: Option<Owner>) -> Global {
 /// Why the user of the packages would run nothing of `file`, where it would be the default: one sentence without a full stop. Also of
 /// those who may write the file, as far as another user would be trusted with that.
 pub(super) fn hindrance(global: &Global, file: &Path) -> Option<String> {
-    if global.command_user.is_some() {
-        return None;
-    }
-    let account = Account::find(&made_for_it()?).ok()??;
+    if global.command_user.is_some() { None } else { hindrance_of(&made_for_it()?, file) }
+}
+
+/// The same of `made`, who is that user.
+fn hindrance_of(made: &Global, file: &Path) -> Option<String> {
+    let account = Account::find(made).ok()??;
     // Who can't become it stays who he is; and what can't be looked at is found out later.
     if !account.is_here() {
         return None;
