@@ -116,6 +116,8 @@ pub(crate) fn assert_least_privilege(who: &Who, daemon: Pid, speaker: Pid) {
     let lines = |pid: Pid| fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let is_locked = value(&lines(speaker), "VmLck") != Some("0 kB");
     assert_eq!(is_locked, !is_limited || lock != 0, "its memory is locked where it may be");
+    // Under a limit its next allocations would fail.
+    assert_eq!(value(&lines(daemon), "VmLck"), Some("0 kB"), "the daemon's is never");
     for thread in &threads {
         thread.is_confined(who);
         // Those of the thread that started it, and its own.
