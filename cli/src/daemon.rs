@@ -191,6 +191,7 @@ impl Daemon {
                 Event::Changed(change) => self.take_changes(change),
                 Event::Speaker(Some(Report::Said(message))) => self.handle_speaker(now, message)?,
                 Event::Speaker(Some(Report::Lost(loss))) => self.take_loss(&loss),
+                Event::Speaker(Some(Report::Unreadable)) => self.losses.unreadable_total += 1,
                 Event::Speaker(Some(Report::Unguarded { why })) => self.take_unguarded(&why),
                 Event::Speaker(None) => self.handle_speaker_end(),
                 Event::Command(command) => self.handle_command(now, command),

@@ -9,7 +9,8 @@ use super::{
     clock::Instants,
     journal::{News, Subject},
     problems,
-    speaker_link::Loss,
+    // Losses that follow one another within `ROW` are one row; `MANY` in a row are a problem, and no longer told one by one.
+    speaker_link::{Loss, MANY, ROW},
 };
 use crate::{
     control::{EventKind, Problem, Speaker, SpeakerRestart, Timestamp},
@@ -19,12 +20,6 @@ use crate::{
 
 /// For so long a loss is told beside what is wrong now.
 const NOTED: Duration = Duration::from_secs(3600);
-
-/// Losses that follow one another within this are one row.
-const ROW: Duration = Duration::from_secs(300);
-
-/// So many in a row are a problem, and no longer told one by one.
-const MANY: u64 = 4;
 
 /// Between two notices of many.
 const GATHERED: Duration = Duration::from_secs(60);
@@ -171,6 +166,7 @@ mod tests {
                 at: at("2026-11-28T03:00:00Z"),
                 how: "was ended by signal 9 (SIGKILL)".to_owned(),
             }),
+            unreadable_total: 0,
         };
         let said = |speaker: &Speaker, now| note(speaker, at(now)).unwrap_or_default();
         let once = said(&of(1), "2026-11-28T03:00:12Z");

@@ -15,6 +15,7 @@ mod guard;
 mod keeping;
 mod loss;
 mod process;
+mod remarks;
 mod watching;
 
 use std::{collections::BTreeMap, io, os::fd::OwnedFd, path::PathBuf, sync::Arc};
@@ -32,6 +33,7 @@ use child::Child;
 use keeping::Keeper;
 pub use loss::Loss;
 use process::SpeakerProcess;
+pub(super) use remarks::{MANY, ROW};
 
 /// Reports that wait for the daemon. When it is that far behind, a status is dropped: there will be a newer one.
 const REPORTS: usize = 1024;
@@ -89,6 +91,8 @@ pub enum Report {
     Said(FromSpeaker),
     /// A speaker was lost, and another one is started in its place; how it ended is known a moment after that.
     Lost(Loss),
+    /// A speaker has said what can't be read.
+    Unreadable,
     /// Nobody takes the addresses of a dead speaker away before their lease ends.
     Unguarded {
         /// In a clause.
@@ -382,8 +386,15 @@ mod tests {
             packets::send_packet(&other.ends.socket, br#"{"Status":{"at":1,"gro"#, &[]).expect("sent");
         }
         packets::send(&other.ends.socket, &Said::Stopped, &[]).expect("sent");
-        let next = timeout(PATIENCE, reports.recv()).await.expect("it is told").expect("the link lives");
-        assert!(matches!(next, Report::Said(Said::Stopped)), "{next:?}");
+        for number in 1..=4 {
+            let next = timeout(PATIENCE, reports.recv()).await.expect("it is told").expect("the link lives");
+            let is_next = match next {
+                Report::Unreadable => number <= 3,
+                Report::Said(Said::Stopped) => number == 4,
+                _ => false,
+            };
+            assert!(is_next, "{number}: {next:?}");
+        }
         handle.peer_reappeared();
         let told = async { while !matches!(heard(&other).await, ToSpeaker::PeerReappeared) {} };
         timeout(PATIENCE, told).await.expect("it is told on");

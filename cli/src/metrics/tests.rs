@@ -70,7 +70,7 @@ fn whole() -> Status {
         lost_total: 1,
         problem: None,
     }];
-    found.speaker = Some(Speaker { restarts_total: 2, last_restart: None });
+    found.speaker = Some(Speaker { restarts_total: 2, last_restart: None, unreadable_total: 3 });
     found.trackers = vec![Tracker {
         name: "gateway".to_owned(),
         subject: "address 192.0.2.1".to_owned(),

@@ -13,6 +13,9 @@ pub struct Speaker {
     /// The last of them.
     #[serde(default)]
     pub last_restart: Option<SpeakerRestart>,
+    /// What it has said and this daemon could not read: of another version, or cut.
+    #[serde(default)]
+    pub unreadable_total: u64,
 }
 
 /// A speaker was lost.

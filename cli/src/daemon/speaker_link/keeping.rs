@@ -16,6 +16,7 @@ use super::{
     fits,
     guard::Guard,
     loss::Lost,
+    remarks::Remarks,
     watching::{Life, Patience, Run, Watch},
 };
 use crate::{
@@ -61,6 +62,7 @@ pub(super) struct Keeper {
     run: Option<Run>,
     /// It has given addresses up.
     gave_up: bool,
+    remarks: Remarks,
     /// Who waits for a speaker to have the last configuration.
     reconfiguring: Vec<oneshot::Sender<()>>,
     /// The speaker's socket was full: it has not got that configuration yet.
@@ -116,6 +118,7 @@ impl Keeper {
             began: Moment::now(),
             run: None,
             gave_up: false,
+            remarks: Remarks::default(),
             reconfiguring: Vec::new(),
             is_untold: false,
             ending: None,
@@ -150,6 +153,7 @@ impl Keeper {
                 resigning = true;
                 continue;
             }
+            self.remarks.lose(Moment::now());
             let life = self.life();
             let pause = self.patience.pause(life);
             // Of one that was there the daemon tells, who knows how it ended, and gathers what comes often.
@@ -253,6 +257,7 @@ impl Keeper {
                         if unreadable.is_power_of_two() {
                             tracing::warn!(unreadable, length, "{UNREADABLE}");
                         }
+                        let _ = self.reports.send(Report::Unreadable).await;
                     }
                     News::Said(message) => {
                         if !std::mem::replace(&mut said_anything, true) {
@@ -469,15 +474,11 @@ impl Keeper {
     async fn pass_on(&mut self, message: FromSpeaker) {
         self.remember(&message);
         match message {
-            FromSpeaker::Log { level: LogLevel::Warn, text } => {
-                tracing::warn!(target: "lbctl::speaker", "{text}")
-            }
-            FromSpeaker::Log { level: LogLevel::Info, text } => {
-                tracing::info!(target: "lbctl::speaker", "{text}")
-            }
-            FromSpeaker::Log { level: LogLevel::Debug, text } => {
-                tracing::debug!(target: "lbctl::speaker", "{text}")
-            }
+            FromSpeaker::Log { level, text } => match self.remarks.level(Moment::now(), level, &text) {
+                LogLevel::Warn => tracing::warn!(target: "lbctl::speaker", "{text}"),
+                LogLevel::Info => tracing::info!(target: "lbctl::speaker", "{text}"),
+                LogLevel::Debug => tracing::debug!(target: "lbctl::speaker", "{text}"),
+            },
             status @ FromSpeaker::Status { .. } => {
                 // The daemon is far behind or gone: there will be a newer one.
                 let _ = self.reports.try_send(Report::Said(status));

@@ -49,6 +49,8 @@ fn node(text: &mut Text, status: &Status) {
     if let Some(speaker) = &status.speaker {
         let help = "Speakers that were lost, with another one started in their place.";
         text.counter("lbctl_speaker_restarts_total", help, number(speaker.restarts_total));
+        let help = "Messages of the speaker that the daemon could not read: status may miss something.";
+        text.counter("lbctl_speaker_unreadable_messages_total", help, number(speaker.unreadable_total));
     }
     let help = "Processes that run commands which have died, with another one started in their place.";
     text.counter("lbctl_runner_restarts_total", help, number(status.runner_restarts_total));

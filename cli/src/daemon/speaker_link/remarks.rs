@@ -1,0 +1,94 @@
+//! What speakers say for the log, where they die one after the other: each one says anew what those before it have said, and that must not
+//! fill a disk.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use lb_vrrp::Moment;
+
+use crate::speaker::protocol::LogLevel;
+
+/// Speakers that are lost within this are one row, as in what is told of them.
+pub(in crate::daemon) const ROW: Duration = Duration::from_secs(300);
+
+/// From so many in a row on nothing is said twice.
+pub(in crate::daemon) const MANY: u64 = 4;
+
+/// Different things that are said in a row, at most.
+const DIFFERENT: usize = 64;
+
+#[derive(Debug, Default)]
+pub(super) struct Remarks {
+    /// When the last speaker was lost, and how many have been in this row.
+    lost: Option<Moment>,
+    count: u64,
+    /// Without their figures.
+    said: BTreeSet<String>,
+}
+
+impl Remarks {
+    /// A speaker was lost.
+    pub(super) fn lose(&mut self, now: Moment) {
+        if !self.is_row(now) {
+            *self = Self::default();
+        }
+        self.lost = Some(now);
+        self.count += 1;
+    }
+
+    /// How grave what a speaker says is for the log.
+    pub(super) fn level(&mut self, now: Moment, level: LogLevel, text: &str) -> LogLevel {
+        if level == LogLevel::Debug || self.count < MANY || !self.is_row(now) {
+            return level;
+        }
+        let is_new = self.said.len() < DIFFERENT
+            && self.said.insert(text.replace(|one: char| one.is_ascii_digit(), ""));
+        if is_new { level } else { LogLevel::Debug }
+    }
+
+    fn is_row(&self, now: Moment) -> bool {
+        self.lost.is_some_and(|at| now.saturating_since(at) < ROW)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> Moment {
+        Moment::from_nanos(seconds * 1_000_000_000)
+    }
+
+    #[test]
+    fn what_each_of_many_speakers_says_is_told_once_and_again_when_they_have_stopped_dying() {
+        let mut remarks = Remarks::default();
+        let mut told = [0, 0];
+        for second in 1..=600 {
+            remarks.lose(at(second));
+            let texts = [
+                (LogLevel::Info, format!("goes on, last advertisement {second} ms ago")),
+                (LogLevel::Warn, "a packet from 192.0.2.7 was dropped".to_owned()),
+            ];
+            for (told, (level, text)) in told.iter_mut().zip(&texts) {
+                *told += u32::from(remarks.level(at(second), *level, text) == *level);
+            }
+        }
+        assert_eq!(told, [4, 4]);
+        let debug = remarks.level(at(600), LogLevel::Debug, "anything");
+        assert_eq!((debug, remarks.said.len()), (LogLevel::Debug, 2));
+        // Something else is told at once.
+        assert_eq!(remarks.level(at(601), LogLevel::Warn, "no address"), LogLevel::Warn);
+        // What has many faces fills nothing either.
+        for letter in 'a'..='z' {
+            for other in 'a'..='z' {
+                remarks.level(at(602), LogLevel::Warn, &format!("{letter}{other}"));
+            }
+        }
+        assert_eq!(remarks.said.len(), DIFFERENT);
+        assert_eq!(
+            remarks.level(at(900), LogLevel::Info, "goes on, last advertisement 3 ms ago"),
+            LogLevel::Info
+        );
+        remarks.lose(at(900));
+        assert_eq!((remarks.count, remarks.said.len()), (1, 0), "another row");
+    }
+}
