@@ -81,6 +81,7 @@ use certificates::Certificates;
 use clock::Instants;
 use control::{Command, ControlSocket, Counters};
 use group::Group;
+use hello::Session;
 pub(crate) use hello::room as hello_room;
 use journal::Journal;
 use neighbours::Neighbours;
@@ -303,10 +304,12 @@ impl Daemon {
         // Before the speaker is told what follows from it.
         self.settle_drain(now);
         self.settle_rehearsals(now);
-        let trusts = self.neighbours.as_ref().is_some_and(|known| known.session().is_proven());
+        let session = self.neighbours.as_ref().map(Neighbours::session);
+        let trusts = session.is_some_and(Session::is_proven);
+        let sources = session.map_or_else(Vec::new, Session::sources);
         for group in &mut self.groups {
             group.tracker.handle_timeout(now);
-            if let (Some(told), Some(speaker)) = (group.changed_readiness(trusts), &self.speaker) {
+            if let (Some(told), Some(speaker)) = (group.changed_readiness(trusts, &sources), &self.speaker) {
                 speaker.set_readiness(&group.config.name, told);
             }
         }

@@ -87,6 +87,8 @@ pub struct Group {
     told: Option<Readiness>,
     /// It gave the addresses away when somebody asked: it does not preempt a ready Active.
     yields: bool,
+    /// See `handle_named`.
+    named: Vec<IpAddr>,
     faults: Faults,
     /// Readiness as it counts: what was told, the links, and the faults found here.
     readiness: Readiness,
@@ -136,6 +138,7 @@ impl Group {
             past: None,
             told: None,
             yields: false,
+            named: Vec::new(),
             faults: Faults::default(),
             readiness: Readiness::Fault { reason: "readiness is not told yet".to_owned() },
             ready_since: None,
@@ -263,6 +266,15 @@ impl Group {
         if self.yields != yields {
             self.yields = yields;
             self.facts_changed(now);
+        }
+    }
+
+    /// Hellos of other nodes say that these addresses are theirs: whoever advertises from one of them does not have to compete with strangers
+    /// for a place in the status. It counts for nothing else, since a hello may be forged.
+    pub fn handle_named(&mut self, sources: &[IpAddr]) {
+        if self.named != sources {
+            self.named = sources.to_vec();
+            self.nodes_changed();
         }
     }
 

@@ -75,6 +75,8 @@ pub enum Command {
         yields: bool,
         /// Another node has said something that is signed by the secret of this one.
         trusts: bool,
+        /// See [`crate::Group::handle_named`].
+        sources: Vec<IpAddr>,
     },
     /// The exchanges of a group are reset.
     ExchangesReset {

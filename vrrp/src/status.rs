@@ -109,7 +109,7 @@ pub struct Advertiser {
     pub since: Moment,
     /// Until when it counts as heard: three intervals after the last one, as far as they are known; 3 to 60 s.
     pub until: Moment,
-    /// It is a node of the file, by the address that it comes from.
+    /// It is a node of the file, by the address that it comes from: the file or a hello says whose that is.
     #[serde(default)]
     pub is_node: bool,
 }

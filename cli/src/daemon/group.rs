@@ -174,10 +174,11 @@ impl Group {
     }
 
     /// What the speaker is to be told, if that is something else than before. It counts as told.
-    pub(super) fn changed_readiness(&mut self, trusts: bool) -> Option<Told> {
+    pub(super) fn changed_readiness(&mut self, trusts: bool, sources: &[IpAddr]) -> Option<Told> {
         // It holds the addresses again, for whatever reason.
         self.yields &= self.state() != State::Active;
-        let wanted = Told { readiness: self.tracker.readiness(), yields: self.yields, trusts };
+        let (readiness, sources) = (self.tracker.readiness(), sources.to_vec());
+        let wanted = Told { readiness, yields: self.yields, trusts, sources };
         if self.told.as_ref() == Some(&wanted) {
             return None;
         }

@@ -11,7 +11,7 @@
 //! in [`endpoint`](self::endpoint).
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     net::{IpAddr, SocketAddr},
     time::Duration,
 };
@@ -52,6 +52,9 @@ const TTL: u8 = 255;
 
 /// Boots of a peer that are remembered, so that none of their hellos can be replayed.
 const PAST_BOOTS: usize = 16;
+
+/// Addresses that the speaker is told of, more than any cluster has: a forger may name as many as there is room for in a hello.
+const SOURCES: usize = 64;
 
 /// Boots of a peer that a hello names.
 const NOTED_BOOTS: usize = 4;
@@ -382,6 +385,14 @@ impl Session {
     /// The other nodes.
     pub(super) fn peers(&self) -> &[Peer] {
         &self.peers
+    }
+
+    /// The addresses that the other nodes have said they have, in order: whoever advertises from one of them is no stranger.
+    pub(super) fn sources(&self) -> Vec<IpAddr> {
+        let said = self.peers.iter().filter_map(|peer| peer.last.as_ref());
+        let all = said.flat_map(|(_, hello)| &hello.addresses).flat_map(|interface| &interface.addresses);
+        let all: BTreeSet<_> = all.copied().collect();
+        all.into_iter().take(SOURCES).collect()
     }
 
     /// Those that are heard, and how far they are with signed advertisements.

@@ -18,7 +18,7 @@ mod process;
 mod remarks;
 mod watching;
 
-use std::{collections::BTreeMap, io, os::fd::OwnedFd, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, io, net::IpAddr, os::fd::OwnedFd, path::PathBuf, sync::Arc};
 
 use lb_vrrp::{GroupConfig, Moment, Past, Readiness};
 use tokio::sync::{mpsc, oneshot};
@@ -69,6 +69,8 @@ pub struct Told {
     pub yields: bool,
     /// Another node's hello was signed by the secret of this one.
     pub trusts: bool,
+    /// [`lb_vrrp::Group::handle_named`].
+    pub sources: Vec<IpAddr>,
 }
 
 /// An order to the link task.
@@ -346,7 +348,8 @@ mod tests {
     async fn a_configuration_that_finds_the_socket_full_is_told_again() {
         let (handle, _reports, other) = link();
         for number in 0..20_000 {
-            let told = Told { readiness: Readiness::Ready, yields: false, trusts: false };
+            let told =
+                Told { readiness: Readiness::Ready, yields: false, trusts: false, sources: Vec::new() };
             handle.set_readiness(&format!("group {number}"), told);
         }
         let asked = handle.clone();

@@ -1,6 +1,6 @@
 //! What the daemon and the speaker say to each other, one JSON value per packet of a SOCK_SEQPACKET pair.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use lb_vrrp::{GroupConfig, GroupStatus, Moment, Past, Readiness, Transition, io::Announced};
 use serde::{Deserialize, Serialize};
@@ -34,6 +34,9 @@ pub enum ToSpeaker {
         /// Another node's hello was signed by the secret of this one. The same.
         #[serde(default)]
         trusts: bool,
+        /// Addresses that other nodes have, as their hellos say. The same.
+        #[serde(default)]
+        sources: Vec<IpAddr>,
     },
     /// The exchanges that `ResetExchanges` named are reset.
     ExchangesReset {

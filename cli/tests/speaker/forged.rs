@@ -12,7 +12,11 @@ use std::{
 use nix::sys::signal::Signal;
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::{ADDED_2, Bridge, Node, REMOVED_1, RESIGNED_1, Recorder, in_namespace, pair, run, wait_for};
+use super::{
+    ADDED_2, Bridge, Node, REMOVED_1, RESIGNED_1, Recorder, in_namespace, pair, run,
+    unicast::{hears, is},
+    wait_for,
+};
 
 const VIP_OCTETS: [u8; 4] = [198, 51, 100, 10];
 
@@ -204,17 +208,7 @@ fn a_foreign_cluster_on_our_vrid_is_named_with_the_fix() {
     in_namespace("forged::a_foreign_cluster_on_our_vrid_is_named_with_the_fix", || {
         let bridge = Bridge::new("");
         let mut lb1 = Node::new(&bridge, 1, true);
-        let over = AtomicBool::new(false);
-        thread::scope(|scope| {
-            // Told to end however this ends, or the scope would wait for it.
-            let _ends = Ends(&over);
-            scope.spawn(|| {
-                let (socket, theirs) = (raw_socket(255), message(255, 200, 1, &[198, 51, 100, 200]));
-                while !over.load(Ordering::Relaxed) {
-                    send(&socket, &theirs);
-                    thread::sleep(Duration::from_millis(20));
-                }
-            });
+        repeatedly(&message(255, 200, 1, &[198, 51, 100, 200]), || {
             let said = lb1.inside(|| {
                 let mut check = Command::new(env!("CARGO_BIN_EXE_lbctl"));
                 check.args(["check", "--here", "--node", "lb1"]).arg(bridge.folder.path().join("lb.toml"));
@@ -241,6 +235,80 @@ fn a_foreign_cluster_on_our_vrid_is_named_with_the_fix() {
         });
         assert!(lb1.has_vip());
     });
+}
+
+/// Sends it to the group every 20 ms meanwhile.
+pub(super) fn repeatedly(message: &[u8], meanwhile: impl FnOnce()) {
+    let socket = raw_socket(255);
+    every(Duration::from_millis(20), || send(&socket, message), meanwhile);
+}
+
+/// Does something again and again meanwhile.
+fn every(period: Duration, act: impl Fn() + Send, meanwhile: impl FnOnce()) {
+    let over = &AtomicBool::new(false);
+    thread::scope(|scope| {
+        // Told to end however this ends, or the scope would wait for it.
+        let _ends = Ends(over);
+        scope.spawn(move || {
+            while !over.load(Ordering::Relaxed) {
+                act();
+                thread::sleep(period);
+            }
+        });
+        meanwhile();
+    });
+}
+
+/// Where the file names an interface, it is the hello that says where the other node advertises from: it is known however many others
+/// send all the time, and needs none of the few places for those.
+#[test]
+fn a_node_that_its_hello_names_is_known_beside_as_many_strangers_as_there_is_room_for() {
+    in_namespace(
+        "forged::a_node_that_its_hello_names_is_known_beside_as_many_strangers_as_there_is_room_for",
+        || {
+            let bridge = Bridge::new("interface = \"eth1\"");
+            let (mut lb1, mut lb2) = (Node::new(&bridge, 1, true), Node::new(&bridge, 2, true));
+            for node in [&lb1, &lb2] {
+                // Advertisements come from the first address of the interface, which is not the one of [cluster].
+                let (first, own) =
+                    (format!("203.0.113.1{}/24", &node.name[2..]), format!("{}/24", node.address));
+                node.ip(&["addr", "del", &own, "dev", "eth1"]);
+                node.ip(&["addr", "add", &first, "dev", "eth1"]);
+                node.ip(&["addr", "add", &own, "dev", "eth1"]);
+            }
+            // Of version 2, so few that no filter begins to drop them.
+            let strangers = raw_socket(255);
+            strangers.set_header_included_v4(true).unwrap();
+            let mut wrong = message(100, 10, 1, &VIP_OCTETS);
+            wrong[0] = 0x21;
+            let all: Vec<_> = (80..88).map(|last| in_the_name_of([198, 51, 100, last], &wrong)).collect();
+            let send_all = || all.iter().for_each(|packet| send(&strangers, packet));
+            every(Duration::from_millis(200), send_all, || {
+                lb2.start();
+                wait_for("lb2 holds it, and has heard each of them twice", || {
+                    (lb2.has_vip() && lb2.counter("reject_version") >= 24).then_some(())
+                });
+                lb1.start();
+                wait_for("each has heard the other's hello", || {
+                    let is_heard = |node: &Node| node.status()["peers"][0]["silent"] == false;
+                    (is_heard(&lb1) && is_heard(&lb2)).then_some(())
+                });
+                is(&lb1, "Backup");
+                lb2.signal(lb2.daemon(), Signal::SIGSTOP);
+                is(&lb1, "Active");
+                lb2.signal(lb2.daemon(), Signal::SIGCONT);
+                is(&lb2, "Backup");
+                // Its daemon may have stood still before it had heard where the other one speaks from.
+                wait_for("each has its place", || {
+                    let before = lb2.counter("advertisers_not_kept");
+                    hears(&lb2);
+                    (lb2.counter("advertisers_not_kept") == before).then_some(())
+                });
+                let foreign = lb2.status()["groups"][0]["vips"][0]["routers"][0]["foreign"].to_string();
+                assert!(foreign.starts_with("\"198.51.100.8"), "{foreign}");
+            });
+        },
+    );
 }
 
 /// Sets the flag when it is dropped.

@@ -2,9 +2,9 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use super::{Event, Group, Heard, history, level, member::Member};
+use super::{Event, Group, Heard, advertisers::Whose, history, level, member::Member};
 use crate::{
-    MemberId, Moment, PeerKind, Readiness, State,
+    GroupConfig, MemberId, Moment, PeerKind, Readiness, State,
     advertisement::Advertisement,
     is_link_local,
     status::{PeerHeard, Said},
@@ -19,6 +19,17 @@ pub(super) enum Of {
     OtherCluster,
     /// Our own packet, or of an unknown member: not to be looked at.
     Nobody,
+}
+
+/// The file goes before what hellos say.
+fn whose(config: &GroupConfig, named: &[IpAddr], source: IpAddr) -> Whose {
+    if config.peers.contains(&source) {
+        Whose::Node
+    } else if named.contains(&source) {
+        Whose::Named
+    } else {
+        Whose::Stranger
+    }
 }
 
 impl Group {
@@ -83,8 +94,8 @@ impl Group {
         let mut sources = self.members.iter().enumerate().filter(|(index, _)| !is_of_link || *index == id.0);
         let own = sources.any(|(_, member)| member.source == Some(source));
         let Some(member) = self.members.get_mut(id.0) else { return Of::Nobody };
-        let vip = member.config.name();
         if own {
+            let vip = member.config.name();
             self.history.count("duplicate_source");
             self.warn(
                 "duplicate_source",
@@ -94,16 +105,18 @@ impl Group {
             );
             return Of::Nobody;
         }
-        let own = member.advertisement(0).addresses;
-        let differs = own != advertisement.addresses;
+        // Lists are made for one that differs alone: ordinary ones come a hundred times a second.
+        let own = || member.config.addresses.iter().map(|own| own.address);
+        let differs = !own().eq(advertisement.addresses.iter().copied());
         let mut heard = PeerHeard::new(source, advertisement.priority, now);
         if differs {
-            heard.compare(&own, &advertisement.addresses);
+            heard.compare(&own().collect::<Vec<_>>(), &advertisement.addresses);
         }
         let is_known = self.config.peers.contains(&source)
             || member.heard.as_ref().is_some_and(|heard| heard.source == source);
         if !is_known && !member.shares_address(advertisement) {
             // Somebody who wants none of our addresses must not keep us from serving them.
+            let vip = member.config.name();
             self.note_advertiser(now, id, Said::Others(heard), Some(advertisement.interval));
             self.history.count("foreign_cluster");
             self.warn(
@@ -129,6 +142,7 @@ impl Group {
         }
         if advertisement.interval != own_interval {
             // RFC 9568 §7.1: logged, never dropped.
+            let vip = self.name_of(id);
             self.history.count("interval_mismatch");
             self.warn(
                 "interval_mismatch",
@@ -141,6 +155,7 @@ impl Group {
         }
         if differs {
             // RFC 9568 §7.1: dropping it would make two Actives while one node's file is ahead of the other's.
+            let vip = self.name_of(id);
             self.history.count("address_list_mismatch");
             self.warn(
                 "address_list_mismatch",
@@ -148,6 +163,10 @@ impl Group {
             );
         }
         Of::Somebody
+    }
+
+    fn name_of(&self, id: MemberId) -> String {
+        self.members.get(id.0).map_or_else(String::new, |member| member.config.name())
     }
 
     /// Remembers who sends here.
@@ -158,14 +177,21 @@ impl Group {
         mut said: Said,
         interval: Option<Duration>,
     ) {
-        let is_node = self.config.peers.contains(&said.source());
-        if let (Said::Ours(heard) | Said::Others(heard), false) = (&mut said, is_node) {
+        let whose = whose(&self.config, &self.named, said.source());
+        if let (Said::Ours(heard) | Said::Others(heard), Whose::Stranger) = (&mut said, whose) {
             // A stranger chooses how long these are.
             (heard.lacks, heard.adds) = (Vec::new(), Vec::new());
         }
         let Some(member) = self.members.get_mut(id.0) else { return };
-        if !member.advertisers.note(now, said, interval, is_node) {
+        if !member.advertisers.note(now, said, interval, whose) {
             self.history.count("advertisers_not_kept");
+        }
+    }
+
+    /// Who is known as a node may have changed.
+    pub(super) fn nodes_changed(&mut self) {
+        for member in &mut self.members {
+            member.advertisers.nodes_changed(|source| whose(&self.config, &self.named, source));
         }
     }
 

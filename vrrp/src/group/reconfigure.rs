@@ -165,9 +165,7 @@ impl Group {
             });
         }
         self.config = config;
-        for member in &mut self.members {
-            member.advertisers.nodes_changed(|one| self.config.peers.contains(&one.said.source()));
-        }
+        self.nodes_changed();
         self.weigh_readiness(now);
         let machine = std::mem::replace(&mut self.machine, Machine::Initialize);
         self.machine = match machine {

@@ -465,10 +465,10 @@ impl Keeper {
     }
 
     fn readiness_of(&self, group: String, told: Told) -> ToSpeaker {
-        let Told { readiness, yields, trusts } = told;
+        let Told { readiness, yields, trusts, sources } = told;
         let lived = self.run.as_ref().map_or(Duration::ZERO, Run::ran);
         let readiness = self.patience.tempered(lived, readiness);
-        ToSpeaker::Readiness { group, readiness, yields, trusts }
+        ToSpeaker::Readiness { group, readiness, yields, trusts, sources }
     }
 
     async fn pass_on(&mut self, message: FromSpeaker) {

@@ -187,6 +187,30 @@ fn a_stranger_for_whom_there_is_no_room_is_counted() {
     assert_eq!(node.counter("advertisers_not_kept"), 12);
 }
 
+/// With an `interface` in the file nobody knows from there where the other node advertises from; its hello says so. That is no reason to
+/// take over its interval as that of a node of the file, or not to name it where it wants other addresses.
+#[test]
+fn a_source_that_a_hello_names_has_its_place_and_counts_for_nothing_else() {
+    let mut node = backup_of_a_known_peer();
+    for last in 1..=8 {
+        let source = IpAddr::from([198, 51, 100, last]);
+        node.group.handle_rejected(node.now, MemberId(0), rejected(source, node.now));
+        node.group.handle_rejected(node.now, MemberId(0), rejected(source, node.now));
+    }
+    node.hear_exactly(0, HIGHER, &every(10));
+    assert_eq!(node.counter("advertisers_not_kept"), 1);
+    node.group.handle_named(&[HIGHER]);
+    node.hear_exactly(0, HIGHER, &every(10));
+    assert_eq!(node.counter("advertisers_not_kept"), 1);
+    let known = node.group.status().members.remove(0).advertisers;
+    let nodes: Vec<_> = known.iter().filter(|one| one.is_node).map(|one| one.said.source()).collect();
+    assert_eq!((known.len(), nodes), (9, vec![HIGHER]));
+    assert_eq!(down_after(&mut node, HIGHER, 4_095), 123_329_882, "as a stranger's");
+    node.group.handle_named(&[HIGHER, STRANGER]);
+    let other = Advertisement { addresses: vec![IpAddr::from([192, 0, 2, 200])], ..every(10) };
+    assert_eq!(node.hear_exactly(0, STRANGER, &other), ["warning foreign_cluster"]);
+}
+
 /// The file is being changed on one node after the other: a node of it stays one, whatever its list.
 #[test]
 fn a_node_of_the_file_and_one_that_shared_our_addresses_may_have_others() {

@@ -65,12 +65,13 @@ impl Driver<'_> {
                 continue;
             }
             match command {
-                Command::Readiness { readiness, yields, trusts, .. } => {
+                Command::Readiness { readiness, yields, trusts, sources, .. } => {
                     lane.readiness = Some(now);
                     lane.is_trusted |= *trusts;
                     self.changed |= lane.told.as_ref() != Some(readiness);
                     lane.told = Some(readiness.clone());
                     lane.group.handle_yielding(now, *yields);
+                    lane.group.handle_named(sources);
                     lane.group.handle_readiness(now, readiness.clone());
                 }
                 Command::ExchangesReset { .. } => lane.group.handle_exchanges_reset(now),
