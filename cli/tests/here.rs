@@ -99,6 +99,20 @@ fn by_unicast_the_address_to_send_from_has_to_be_on_the_interface() {
 }
 
 #[test]
+fn by_unicast_the_address_of_another_node_is_not_one_of_this_machine() {
+    let file = pair("interface = \"lo\"\ntransport = \"unicast\"\n", free_port());
+    let script = "ip link set lo up && ip address add 192.0.2.12/32 dev lo && exec \"$0\" check --here --node lb1 \"$@\"";
+    let mut command = Command::new("unshare");
+    command.args(["--user", "--map-root-user", "--net", "sh", "-c", script, env!("CARGO_BIN_EXE_lbctl")]);
+    let output = run(&mut command, &file);
+    assert_eq!(output.status.code(), Some(78), "{output:?}");
+    let error = "on this machine: 192.0.2.12, where [vip.web] reaches another node by unicast, is an address of this machine (interface \
+                 lo): what is sent there never leaves it; remove it here, or write that node's own one into unicast_addresses\n";
+    assert!(stderr(&output).contains(error), "{output:?}");
+    assert!(!stderr(&check(&["--here"], &file)).contains("never leaves it"));
+}
+
+#[test]
 fn a_port_of_another_process_is_an_error() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();

@@ -385,7 +385,7 @@ impl Group {
         }
     }
 
-    /// What it says of itself. `interface` names and counters of rejected packets are the driver's to fill in.
+    /// What it says of itself. `interface`, `looped` and counters of rejected packets are the driver's to fill in.
     pub fn status(&self) -> GroupStatus {
         let members = self.members.iter().map(|member| MemberStatus {
             vip: member.config.vip.clone(),
@@ -398,6 +398,7 @@ impl Group {
             unsaid: 0,
             stolen: member.stolen,
             trouble: member.trouble(),
+            looped: Vec::new(),
             counters: member.counters.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect(),
         });
         GroupStatus {

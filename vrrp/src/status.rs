@@ -94,6 +94,9 @@ pub struct MemberStatus {
     /// Why it can neither send nor hear; `None` while it can.
     #[serde(default)]
     pub trouble: Option<String>,
+    /// Addresses of other nodes, by unicast, that this machine has itself: nothing that is sent to them leaves it.
+    #[serde(default)]
+    pub looped: Vec<IpAddr>,
     /// Counters by name: advertisements sent, received, and rejected by reason, and announcements. Names that never counted are
     /// not there, and none is from a speaker of before.
     #[serde(default)]

@@ -50,6 +50,7 @@ pub(super) fn find(facts: &Facts<'_>, status: &Status) -> Vec<Problem> {
     }
     for (group, report) in facts.groups.iter().zip(&status.groups) {
         problems.extend(speaker(facts, group, report));
+        problems.extend(addresses::looped(facts, group));
         problems.extend(strangers::find(facts, group));
         problems.extend(unheard(facts, group));
         problems.extend(untrusted(facts, group));

@@ -64,6 +64,7 @@ mod tests {
             unsaid: 0,
             stolen: None,
             trouble: None,
+            looped: Vec::new(),
             counters: counters(),
         }
     }

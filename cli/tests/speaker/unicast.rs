@@ -119,3 +119,77 @@ fn without_its_address_a_node_waits_for_it_and_says_so() {
         is(&lb1, "Active");
     });
 }
+
+/// The other node's address is here as well: nothing that is sent there leaves the machine.
+#[test]
+fn a_node_whose_unicast_peer_is_itself_says_so_counts_it_and_goes_on() {
+    in_namespace("unicast::a_node_whose_unicast_peer_is_itself_says_so_counts_it_and_goes_on", || {
+        let (_bridge, lb1, lb2) = {
+            let bridge = Bridge::new(UNICAST);
+            let (lb1, lb2) = started(&bridge);
+            (bridge, lb1, lb2)
+        };
+        hears(&lb2);
+        assert_eq!(lb1.counter("peer_is_this_node"), 0);
+        let theirs = format!("{}/32", lb2.address);
+        lb1.ip(&["addr", "add", &theirs, "dev", "lo"]);
+        wait_for("it is counted", || (lb1.counter("peer_is_this_node") >= 3).then_some(()));
+        wait_for("the log says it", || {
+            let line = "vip web: 198.51.100.12, the address of another node by unicast, is an address of this machine";
+            lb1.log().contains(line).then_some(())
+        });
+        let what = "198.51.100.12 of lb2 is an address of this machine";
+        let is_problem = |node: &Node| {
+            let problems = node.status()["problems"].as_array().cloned().unwrap_or_default();
+            problems.iter().any(|problem| problem["what"] == what)
+        };
+        wait_for("it is a problem", || is_problem(&lb1).then_some(()));
+        assert_eq!((lb1.state().as_str(), lb1.has_vip()), ("Active", true), "it goes on");
+        lb1.ip(&["addr", "del", &theirs, "dev", "lo"]);
+        wait_for("it is none any more", || (!is_problem(&lb1)).then_some(()));
+        wait_for("one of the two holds it", || {
+            let states = [lb1.state(), lb2.state()];
+            let holds = [lb1.has_vip(), lb2.has_vip()];
+            [["Active", "Backup"], ["Backup", "Active"]]
+                .iter()
+                .zip([[true, false], [false, true]])
+                .find_map(|(wanted, has)| (states == *wanted && holds == has).then_some(()))
+        });
+        let counted = lb1.counter("peer_is_this_node");
+        hears(if lb1.has_vip() { &lb2 } else { &lb1 });
+        assert_eq!(lb1.counter("peer_is_this_node"), counted);
+    });
+}
+
+/// One vip of a group by unicast, over a router in between if the file says so, and one to everybody.
+#[test]
+fn transport_and_minimum_ttl_are_those_of_each_vip() {
+    in_namespace("unicast::transport_and_minimum_ttl_are_those_of_each_vip", || {
+        let other = "[vip.other]\nvrid = 52\naddresses = [\"198.51.100.20\"]";
+        let bridge = Bridge::new(&format!("{UNICAST}\nminimum_ttl = 250\n{other}"));
+        let (lb1, lb2) = started(&bridge);
+        let routers = |node: &Node, what: &str| {
+            let status = node.status();
+            [0, 1].map(|vip| status["groups"][0]["vips"][vip]["routers"][0][what].clone())
+        };
+        let unicast =
+            serde_json::json!({ "unicast": { "source": "198.51.100.12", "peers": ["198.51.100.11"] } });
+        assert_eq!(routers(&lb2, "transport"), [unicast, "multicast".into()]);
+        wait_for("lb2 hears each", || {
+            let heard = routers(&lb2, "counters").map(|all| all["advertisements_received"].as_u64());
+            heard.iter().all(|heard| *heard >= Some(5)).then_some(())
+        });
+        // In the name of the other node, from so far away, and worse than what is there.
+        let forged = raw_socket(255);
+        forged.set_header_included_v4(true).unwrap();
+        let mut packet = in_the_name_of([198, 51, 100, 12], &message(18, 10, 1, &[198, 51, 100, 10]));
+        packet[16..20].copy_from_slice(&[198, 51, 100, 11]);
+        for (ttl, counter) in [(250, "losing_received"), (249, "reject_ttl")] {
+            let before = lb1.counter(counter);
+            packet[8] = ttl;
+            forged.send_to(&packet, &SocketAddr::new(lb1.address.parse().unwrap(), 0).into()).unwrap();
+            wait_for(counter, || (lb1.counter(counter) == before + 1).then_some(()));
+        }
+        assert_eq!([lb1.state(), lb2.state()], ["Active", "Backup"]);
+    });
+}

@@ -317,6 +317,7 @@ impl Lane {
         let mut status = self.group.status();
         for (member, io) in status.members.iter_mut().zip(&self.members) {
             member.interface = io.station.as_ref().ok().map(|station| station.home.name.clone());
+            member.looped.clone_from(&io.looped);
             member.counters.extend(io.counters.iter().map(|(name, value)| ((*name).to_owned(), *value)));
         }
         status.untrusted.clone_from(&self.untrusted);

@@ -5,7 +5,7 @@
 
 use std::{
     io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
     time::Duration,
@@ -193,6 +193,14 @@ fn check_interface(
             )));
             return;
         }
+        let looped = |peer: &IpAddr| local.iter().find(|local| local.address == *peer);
+        findings.extend(unicast.peers.iter().filter_map(|peer| {
+            let here = &looped(peer)?.interface;
+            Some(fatal(format!(
+                "{peer}, where [vip.{vip}] reaches another node by unicast, is an address of this machine (interface {here}): what is sent \
+                 there never leaves it; remove it here, or write that node's own one into unicast_addresses"
+            )))
+        }));
     } else if !own.iter().any(|local| local.is_source(family)) {
         let message = match family {
             Family::Ipv4 => format!(

@@ -1,4 +1,9 @@
-//! Addresses that nobody holds: the files of the nodes differ in them, or the node that could is drained.
+//! Addresses that nobody holds: the files of the nodes differ in them, or the node that could is drained. And those of other nodes that are
+//! here.
+
+use std::net::IpAddr;
+
+use lb_vrrp::MemberConfig;
 
 use crate::{
     control::{Group as Report, GroupNode, Problem, Status},
@@ -30,6 +35,28 @@ pub(super) fn unheld(facts: &Facts<'_>, group: &Group, report: &Report) -> Optio
             facts.path
         ),
     })
+}
+
+/// Other nodes of a vip by unicast whose address this machine has: neither hears the other.
+pub(super) fn looped(facts: &Facts<'_>, group: &Group) -> Vec<Problem> {
+    let members = group.status.iter().flat_map(|(_, status)| &status.members).zip(&group.config.members);
+    let each = members.flat_map(|(said, member)| said.looped.iter().map(move |peer| (member, *peer)));
+    each.map(|(member, peer)| Problem {
+        what: format!("{peer} of {} is an address of this machine", node_of(facts, member, peer)),
+        since: None,
+        look_at: format!(
+            "what is sent there never leaves it, so the nodes do not hear each other over {}, and both may hold it. Take the address off              (ip address shows where it is), or write the node's own one into unicast_addresses of both files and restart lbctl.",
+            member.name()
+        ),
+    })
+    .collect()
+}
+
+/// Peers are the other nodes in the order of the file.
+fn node_of<'a>(facts: &Facts<'a>, member: &MemberConfig, peer: IpAddr) -> &'a str {
+    let peers = member.transport.unicast().map_or(&[][..], |unicast| &unicast.peers);
+    let others = facts.config.cluster.nodes.iter().filter(|node| node.name != facts.identity.name());
+    peers.iter().zip(others).find(|(own, _)| **own == peer).map_or("another node", |(_, node)| &node.name)
 }
 
 /// Of a drained node that knows of nobody who holds the vips of a group.

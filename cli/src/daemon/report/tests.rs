@@ -108,6 +108,7 @@ impl World {
             unsaid: 0,
             stolen: None,
             trouble: None,
+            looped: Vec::new(),
             counters: Default::default(),
         };
         let status = GroupStatus {

@@ -40,6 +40,9 @@ impl Driver<'_> {
                 if secret.is_some() {
                     self.host.signed(self.sender.counter());
                 }
+                if lane.members.get(member.0).is_some_and(|io| !io.looped.is_empty()) {
+                    lane.count_on(member.0, "peer_is_this_node");
+                }
                 if let Some(Err(reason)) = sent {
                     lane.count("transmit_errors");
                     let text = format!("an advertisement was not sent: {reason}");

@@ -411,6 +411,13 @@ impl Driver<'_> {
                     self.changed = true;
                     lane.group.handle_link(now, MemberId(id), link);
                 }
+                if let Some(peer) = settled.looped {
+                    remarks.push(format!(
+                        "vip {}: {peer}, the address of another node by unicast, is an address of this machine: what is sent there never leaves it",
+                        io.config.name()
+                    ));
+                }
+                self.changed |= settled.looped_changed;
                 arrived |= settled.arrived;
                 taken = taken.or(settled.taken);
                 remarks.extend(settled.remark);

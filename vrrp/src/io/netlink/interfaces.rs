@@ -139,6 +139,11 @@ impl Interfaces {
             .any(|known| known.place.address.address == address && (address.is_ipv4() || !known.unfit))
     }
 
+    /// Whether any interface has this address, and it is no speaker's.
+    pub(in crate::io) fn is_here(&self, address: IpAddr) -> bool {
+        self.addresses.iter().any(|known| known.place.address.address == address && !known.owner.is_speaker())
+    }
+
     fn own(&self, index: u32) -> impl Iterator<Item = &KernelAddress> {
         self.addresses.iter().filter(move |known| known.place.index == index && !known.owner.is_speaker())
     }
@@ -211,6 +216,16 @@ mod tests {
         interfaces.apply(&Event::LinkGone { index: 2 });
         interfaces.apply(&Event::Link(link(7, "eth1")));
         assert_eq!(interfaces.find(&eth1, Family::Ipv4, &vips()).unwrap().index, 7);
+    }
+
+    #[test]
+    fn an_address_is_here_on_whatever_interface_but_not_as_a_speaker_s() {
+        let mut interfaces = Interfaces::default();
+        interfaces.apply(&Event::Link(link(1, "lo")));
+        interfaces.apply(&Event::Address(address(1, [192, 0, 2, 12], Owner::Static)));
+        interfaces.apply(&Event::Address(address(1, [192, 0, 2, 100], Owner::Ours)));
+        let is_here = |last: u8| interfaces.is_here(Ipv4Addr::new(192, 0, 2, last).into());
+        assert_eq!([12, 100, 13].map(is_here), [true, false, false]);
     }
 
     #[test]

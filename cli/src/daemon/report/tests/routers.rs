@@ -35,6 +35,19 @@ fn a_virtual_router_by_unicast_says_to_whom_and_one_that_can_not_speak_why() {
 }
 
 #[test]
+fn a_node_by_unicast_whose_address_is_here_is_a_problem_with_its_name_and_the_fix() {
+    let mut world = World::of(&FILE.replace("[vip.web]", "[vip.web]\ntransport = \"unicast\""));
+    world.is(State::Active, at(100), None);
+    let (_, said) = world.groups[0].status.as_mut().expect("said");
+    said.members[0].looped = vec![LB2];
+    let problems = world.status(1_000).problems;
+    let found = problems.iter().find(|found| found.what == "192.0.2.12 of lb2 is an address of this machine");
+    let look_at = &found.expect("a problem").look_at;
+    assert!(look_at.contains("do not hear each other over web, and both may hold it"), "{look_at}");
+    assert!(look_at.contains("unicast_addresses"), "{look_at}");
+}
+
+#[test]
 fn an_address_that_somebody_takes_away_is_a_problem_with_the_fix_for_a_minute() {
     let mut world = World::new();
     world.is(State::Active, at(100), None);
