@@ -138,7 +138,12 @@ fn node_without_descriptors_whose_speaker_dies_says_so_to_the_other_and_comes_ba
         scene.wait_until_all_ready().unwrap();
         assert_eq!(scene.holders().unwrap(), [heir]);
         let log = scene.log(&holder, "lbctl").unwrap();
-        assert!(log.contains("the speaker can't be started: Too many open files"), "{log}");
+        assert!(log.contains("could not be started: Too many open files"), "{log}");
+        let speaker = &scene.status_of(&holder)["speaker"];
+        assert!(
+            speaker["restarts_total"].as_u64() >= Some(2),
+            "the one that was killed, and those that could not be started: {speaker}"
+        );
     });
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use lb_vrrp::Moment;
+use serde::{Deserialize, Serialize};
 
 use super::{
     Daemon,
@@ -24,8 +25,10 @@ const NOTED: Duration = Duration::from_secs(3600);
 /// Between two notices of many.
 const GATHERED: Duration = Duration::from_secs(60);
 
-/// Speakers that are lost one after the other: who is told of each of them, for as long as that lasts, is flooded.
-#[derive(Debug, Default)]
+/// Speakers that are lost one after the other: who is told of each of them, for as long as that lasts, is flooded. It goes on in the next
+/// process of an upgrade.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default)]
 pub(super) struct Row {
     /// The first and the last one.
     lost: Option<(Moment, Moment)>,
@@ -228,6 +231,23 @@ mod tests {
         assert_eq!(row.is_long(at(340_000)), None);
         row.take(at(340_000));
         assert_eq!(row.is_long(at(340_000)), None, "another row");
+    }
+
+    #[test]
+    fn a_row_goes_on_in_the_next_process() {
+        let mut row = Row::default();
+        for death in 1..=5 {
+            row.take(at(death * 1_000));
+            let _ = row.news(at(death * 1_000));
+        }
+        let said = serde_json::to_string(&row).expect("JSON");
+        let mut next: Row = serde_json::from_str(&said).expect("a row");
+        assert_eq!(next, row);
+        assert_eq!(next.is_long(at(6_000)), Some((at(1_000), 5)));
+        next.take(at(7_000));
+        assert_eq!(next.news(at(7_000)), None, "one of the row is gathered");
+        assert_eq!(next.news(at(64_000)), Some((2, Duration::from_secs(60))));
+        assert_eq!(serde_json::from_str::<Row>("{}").expect("a program of before"), Row::default());
     }
 
     #[test]

@@ -290,6 +290,7 @@ async fn compose(
         daemon.up = charge.up;
         daemon.journal.go_on(std::mem::take(&mut charge.journal));
         daemon.losses = std::mem::take(&mut charge.losses);
+        daemon.row_of_losses = std::mem::take(&mut charge.row_of_losses);
         daemon.notifiers.go_on(std::mem::take(&mut charge.notified));
         daemon.charge = Some(charge);
     }

@@ -208,7 +208,8 @@ impl Daemon {
                         let (session, counters) =
                             (upgrade.session.clone(), self.counters.by_name().collect());
                         let (journal, notified) = (self.journal.known(), self.notifiers.pause());
-                        let losses = Box::new(self.losses.clone());
+                        let (losses, row_of_losses) =
+                            (Box::new(self.losses.clone()), Box::new(self.row_of_losses.clone()));
                         let go = ToNext::Go {
                             speaker,
                             groups,
@@ -219,6 +220,7 @@ impl Daemon {
                             journal,
                             notified,
                             losses,
+                            row_of_losses,
                         };
                         let told = next.go(&go, upgrade.hello.as_ref());
                         self.upgrade = Some(upgrade);

@@ -1,10 +1,13 @@
 //! A speaker that has got up is replaced at once, each time.
 
+use std::time::Duration;
+
+use lbctl::control::Timestamp;
 use nix::sys::signal::Signal;
 
 use super::{
     ADDED_2, REMOVED_1, RESIGNED_1, Recorder,
-    net::{Bridge, in_namespace, wait_for},
+    net::{Bridge, in_namespace, run, wait_for},
     record::Seen,
     started,
 };
@@ -40,6 +43,25 @@ fn a_speaker_that_is_killed_every_few_seconds_is_replaced_at_once_and_nothing_mo
             assert_eq!(log.matches("another one is started pause_ms=0").count(), 6, "{log}");
             assert!(lb1.has_vip() && !lb2.has_vip());
             assert_eq!(record.count(&ADDED_2), 0);
+            let problem = |why: &str| {
+                wait_for(why, || {
+                    let problems = lb1.status()["problems"].as_array().cloned().unwrap_or_default();
+                    let found =
+                        problems.into_iter().find(|one| one["what"] == "the speaker dies again and again")?;
+                    found["look_at"].as_str()?.starts_with("6 times in a row, ").then_some(found)
+                })
+            };
+            let before = problem("it is a problem");
+            // The next process knows of all six.
+            let (daemon, control) = (lb1.status()["pid"].clone(), lb1.folder().join("control.sock"));
+            run(env!("CARGO_BIN_EXE_lbctl"), &["upgrade", "--control", control.to_str().unwrap()]);
+            assert_ne!(lb1.status()["pid"], daemon);
+            let after = problem("it is one of the next process");
+            // Told by two clocks, which are not read in the same instant.
+            let [before, after] =
+                [&before, &after].map(|one| Timestamp::parse(one["since"].as_str().unwrap()).unwrap());
+            let apart = after.saturating_since(before).max(before.saturating_since(after));
+            assert!(apart < Duration::from_secs(1), "{before} {after}");
         },
     );
 }

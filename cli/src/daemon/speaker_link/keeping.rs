@@ -156,13 +156,12 @@ impl Keeper {
             self.remarks.lose(Moment::now());
             let life = self.life();
             let pause = self.patience.pause(life);
-            // Of one that was there the daemon tells, who knows how it ended, and gathers what comes often.
+            // Of each the daemon tells, who knows how it ended, and gathers what comes often.
             let pause_ms = pause.as_millis();
-            match &lost {
-                Lost::NotStarted(_) => tracing::warn!(pause_ms, "the speaker {lost}; another one is started"),
-                Lost::Ended(_) | Lost::Killed(_) => {
-                    tracing::debug!(pause_ms, "the speaker {lost}; another one is started");
-                }
+            tracing::debug!(pause_ms, "the speaker {lost}; another one is started");
+            if let Lost::NotStarted(_) = lost {
+                // There is no process whose end somebody waits for.
+                let _ = self.reports.send(Report::Lost(Loss::new(Moment::now(), &lost, None))).await;
             }
             if pause > Duration::ZERO {
                 self.wait_out(pause).await;

@@ -21,7 +21,7 @@ impl fmt::Display for Lost {
         match self {
             Self::Ended(how) => f.write_str(how),
             Self::Killed(why) => write!(f, "{why} and was killed"),
-            Self::NotStarted(error) => write!(f, "can't be started: {error}"),
+            Self::NotStarted(error) => write!(f, "could not be started: {error}"),
         }
     }
 }

@@ -27,6 +27,7 @@ use crate::{
         group::KnownGroup,
         hello::KnownSession,
         journal::KnownJournal,
+        losses::Row,
         notify::Cursors,
         speaker_link::{Ends, Expected},
     },
@@ -128,6 +129,8 @@ pub(in crate::daemon) struct Charge {
     pub(in crate::daemon) notified: Cursors,
     /// Speakers that were lost.
     pub(in crate::daemon) losses: Speaker,
+    /// Those of them that came one after the other.
+    pub(in crate::daemon) row_of_losses: Row,
 }
 
 impl Before {
@@ -210,12 +213,30 @@ impl Before {
         let (message, descriptors) =
             self.0.receive_now(LIMIT).context("the process before does not let go")?;
         match message {
-            ToNext::Go { speaker, groups, up, drained, session, counters, journal, notified, losses } => {
-                let hello = descriptors.into_iter().next();
-                let speaker = speaker.zip(expected);
-                let losses = *losses;
-                let charge =
-                    Charge { speaker, groups, up, drained, hello, session, journal, notified, losses };
+            ToNext::Go {
+                speaker,
+                groups,
+                up,
+                drained,
+                session,
+                counters,
+                journal,
+                notified,
+                losses,
+                row_of_losses,
+            } => {
+                let charge = Charge {
+                    speaker: speaker.zip(expected),
+                    groups,
+                    up,
+                    drained,
+                    hello: descriptors.into_iter().next(),
+                    session,
+                    journal,
+                    notified,
+                    losses: *losses,
+                    row_of_losses: *row_of_losses,
+                };
                 Ok((charge, counters))
             }
             other => anyhow::bail!("this makes no sense now: {other:?}"),

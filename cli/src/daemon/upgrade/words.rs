@@ -20,7 +20,7 @@ use serde_json::Value;
 
 use crate::{
     control::{EarlierProcess, Ordered, ServerOrder, Speaker, Timestamp},
-    daemon::{group::KnownGroup, hello::KnownSession, journal::KnownJournal, notify::Cursors},
+    daemon::{group::KnownGroup, hello::KnownSession, journal::KnownJournal, losses::Row, notify::Cursors},
 };
 
 /// Counts changes of this conversation and of what the two pass on. Two that differ can't take over from each other.
@@ -116,6 +116,9 @@ pub(in crate::daemon) enum ToNext {
         /// Speakers that were lost.
         #[serde(default)]
         losses: Box<Speaker>,
+        /// Those of them that came one after the other.
+        #[serde(default)]
+        row_of_losses: Box<Row>,
     },
     /// Each second: what is left there.
     Left(EarlierProcess),
