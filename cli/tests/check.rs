@@ -148,6 +148,30 @@ fn the_effective_file_of_the_pair_shows_every_default() {
     assert_golden(&golden, text(&output.stdout)).unwrap();
 }
 
+/// A failure that could never move an address is an error, and no line of the table.
+#[test]
+fn what_if_tells_of_each_fault_and_degradation_who_would_hold_the_address() {
+    let output = lbctl("good", &["check", "--what-if", "pair.toml"]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert_eq!(
+        text(&output.stdout),
+        "\
+pair.toml: fine: 2 nodes, 1 vip, 1 frontend, 1 backend, 2 servers
+group default (web): lb1 holds it while all is well
+WHAT FAILS                         ON lb1  ON lb2  ON ALL
+the machine, or lbctl              lb2     lb1     nobody
+the vip's interface                lb2     lb1     nobody
+all listeners, or all workers      lb2     lb1     nobody
+one listener or worker of several  lb2     lb1     lb1
+all servers of backend web         lb2     lb1     lb1
+"
+    );
+    let output = lbctl("bad", &["check", "--what-if", "track-never.toml"]);
+    assert_eq!(output.status.code(), Some(78), "{output:?}");
+    assert_eq!(text(&output.stdout), "");
+    assert!(text(&output.stderr).contains("can't move anything"), "{output:?}");
+}
+
 #[test]
 fn files_that_cannot_be_read_are_told_apart() {
     let scratch = tempfile::tempdir().unwrap();

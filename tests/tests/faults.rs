@@ -207,32 +207,34 @@ fn clock_that_jumps_by_an_hour_either_way_moves_nothing_and_holds_up_nothing() {
     });
 }
 
-/// As after a power cut, several times.
+/// As after a power cut, several times. Each node claims once at most: of two that claim in the same moment the loser takes back what it has
+/// added, and from then on it is no better than the one that holds the address, so it takes it from nobody. Only a holder that is late is
+/// followed by another claim, and it says so.
 #[test]
 fn nodes_that_are_started_at_the_same_instant_have_one_holder() {
-    let scene = Scene::new(&Options::default().without_daemons());
-    for round in 1..=5 {
-        let read = scene.record().unwrap().len();
-        let start = &|node: &str| if round == 1 { scene.start(node) } else { scene.heal(node) };
-        thread::scope(|scope| {
-            for one in BALANCERS.map(|node| scope.spawn(move || start(node))) {
-                one.join().unwrap().unwrap();
-            }
-        });
-        scene.wait_until_all_ready().unwrap();
-        let holder = scene.holder();
-        assert!(scene.has_vip(&holder) && !scene.has_vip(other(&holder)), "round {round}");
-        scene.wait_for_answer();
-        // Two that claim in the same moment: the loser takes back what it has added. On a busy machine one may be late and claim again.
-        let claims = order::claims(&scene, read);
-        assert!((1..=4).contains(&claims), "round {round}: {claims} claims");
-        for node in BALANCERS {
-            wait::until("no problems", LONG, || {
-                (scene.status_of(node)["problems"] == serde_json::json!([])).then_some(())
+    Scene::unless_starved_from_the_start(&Options::default().without_daemons(), |scene| {
+        for round in 1..=5 {
+            let read = scene.record().unwrap().len();
+            let start = &|node: &str| if round == 1 { scene.start(node) } else { scene.heal(node) };
+            thread::scope(|scope| {
+                for one in BALANCERS.map(|node| scope.spawn(move || start(node))) {
+                    one.join().unwrap().unwrap();
+                }
             });
+            scene.wait_until_all_ready().unwrap();
+            let holder = scene.holder();
+            assert!(scene.has_vip(&holder) && !scene.has_vip(other(&holder)), "round {round}");
+            scene.wait_for_answer();
+            let claims = order::claims(scene, read);
+            assert!((1..=2).contains(&claims), "round {round}: {claims} claims");
+            for node in BALANCERS {
+                wait::until("no problems", LONG, || {
+                    (scene.status_of(node)["problems"] == serde_json::json!([])).then_some(())
+                });
+            }
+            for node in BALANCERS {
+                scene.fail(node, How::Kill).unwrap();
+            }
         }
-        for node in BALANCERS {
-            scene.fail(node, How::Kill).unwrap();
-        }
-    }
+    });
 }

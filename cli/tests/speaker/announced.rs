@@ -1,8 +1,14 @@
-//! `lbctl announce`: what it says, and what neighbours learn by it.
+//! When the holder announces its addresses: `lbctl announce`, and what makes it do so by itself.
 
 use std::process::{Command, Output};
 
-use super::{Node, VIP, in_namespace, pair, run, wait_for};
+use super::{
+    Bridge, Node, REMOVED_1, Recorder, Seen, VIP, alone,
+    forged::{message, raw_socket, repeatedly, send},
+    in_namespace, pair, run,
+    unicast::is,
+    wait_for,
+};
 
 fn announce(node: &Node, options: &[&str]) -> Output {
     let control = node.folder().join("control.sock");
@@ -49,5 +55,88 @@ fn the_holder_announces_when_it_is_asked_and_nobody_else_does() {
         );
         wait_for("it is counted", || (announcements(&lb1) > before).then_some(()));
         assert!(lb1.log().contains("the addresses are announced"), "{}", lb1.log());
+    });
+}
+
+/// The announcements of its claim, of which the last one comes after a second, are out.
+fn has_claimed(node: &Node) {
+    wait_for("those of the claim", || (announcements(node) >= 4).then_some(()));
+}
+
+/// Somebody who loses may just have told clients that the address is his.
+#[test]
+fn a_losing_advertisement_is_followed_by_an_announcement() {
+    in_namespace("announced::a_losing_advertisement_is_followed_by_an_announcement", || {
+        let (_bridge, lb1) = alone();
+        let record = Recorder::start(&lb1, None);
+        has_claimed(&lb1);
+        record.clear();
+        send(&raw_socket(255), &message(18, 10, 1, &[198, 51, 100, 10]));
+        record.wait_for(&Seen::Announced(lb1.mac()));
+        assert_eq!(lb1.counter("losing_received"), 1);
+        assert_eq!((lb1.state(), record.count(&REMOVED_1)), ("Active".to_owned(), 0));
+    });
+}
+
+/// The address goes first, so that whoever hears the last word may announce it.
+#[test]
+fn a_loser_removes_its_address_and_then_sends_one_last_advertisement() {
+    in_namespace("announced::a_loser_removes_its_address_and_then_sends_one_last_advertisement", || {
+        let (_bridge, lb1) = alone();
+        let record = Recorder::start(&lb1, None);
+        let better = message(255, 10, 1, &[198, 51, 100, 10]);
+        repeatedly(&better, || {
+            record.wait_for(&REMOVED_1);
+            is(&lb1, "Backup");
+            let heard = lb1.counter("advertisements_received");
+            // It would have advertised again by then.
+            wait_for("ten more", || (lb1.counter("advertisements_received") >= heard + 10).then_some(()));
+            let all = record.all();
+            let after = all.iter().skip(record.position(&REMOVED_1));
+            let said: Vec<_> = after.filter(|seen| matches!(seen, Seen::Advertised(11, _))).collect();
+            assert!(matches!(said[..], [Seen::Advertised(11, 1..)]), "{all:?}");
+            assert!(!lb1.has_vip());
+        });
+    });
+}
+
+/// A switch has forgotten whom it saw there. The other interface keeps the node from having a fault.
+#[test]
+fn a_link_that_comes_up_is_followed_by_an_announcement() {
+    in_namespace("announced::a_link_that_comes_up_is_followed_by_an_announcement", || {
+        let other = "[vip.other]\nvrid = 52\ninterface = \"up0\"\naddresses = [\"203.0.113.10\"]";
+        let bridge = Bridge::with(&format!("addresses = [\"{VIP}\"]\ninterface = \"eth1\"\n{other}"));
+        let mut lb1 = Node::new(&bridge, 1, true);
+        lb1.ip(&["link", "add", "up0", "type", "veth", "peer", "name", "far0"]);
+        lb1.ip(&["addr", "add", "203.0.113.11/24", "dev", "up0"]);
+        lb1.ip(&["link", "set", "up0", "up"]);
+        lb1.ip(&["link", "set", "far0", "up"]);
+        let record = Recorder::start(&lb1, None);
+        lb1.start();
+        let announced = Seen::Announced(lb1.mac());
+        wait_for("those of the claim", || (record.count(&announced) >= 4).then_some(()));
+        run("ip", &["link", "set", "port-lb1", "down"]);
+        wait_for("the link is down", || {
+            lb1.status().to_string().contains("interface eth1 has no carrier").then_some(())
+        });
+        assert_eq!(lb1.state(), "Active");
+        record.clear();
+        run("ip", &["link", "set", "port-lb1", "up"]);
+        record.wait_for(&announced);
+        assert_eq!(lb1.state(), "Active");
+    });
+}
+
+/// For whoever has missed all of it. Otherwise the next one would come after a minute.
+#[test]
+fn the_holder_announces_again_and_again_as_often_as_the_file_says() {
+    in_namespace("announced::the_holder_announces_again_and_again_as_often_as_the_file_says", || {
+        let bridge = Bridge::new("garp_refresh = \"1s\"");
+        let mut lb1 = Node::new(&bridge, 1, true);
+        let record = Recorder::start(&lb1, None);
+        lb1.start();
+        let announced = Seen::Announced(lb1.mac());
+        wait_for("three more than those of the claim", || (record.count(&announced) >= 7).then_some(()));
+        assert_eq!(record.count(&REMOVED_1), 0, "all of one claim");
     });
 }

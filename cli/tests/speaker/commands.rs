@@ -13,7 +13,7 @@ use super::{
     privileges::{Jailed, as_root},
     started,
     tracked::{bridge, passes, ready, tracker},
-    unicast::is,
+    unicast::{hears, is},
     wait_for,
 };
 
@@ -76,6 +76,59 @@ fn a_command_that_fails_on_the_holder_moves_the_address_and_one_that_can_not_be_
             assert_eq!(tracker(&lb2)["passes"], true);
             assert_eq!([lb1.state(), lb2.state()], ["Backup", "Active"]);
             assert!(lb2.status()["problems"].to_string().contains("is it executable?"));
+        },
+    );
+}
+
+/// On both nodes, so that nobody is better.
+#[test]
+fn commands_that_hang_fork_or_print_a_megabyte_are_counted_and_named_and_move_nothing() {
+    in_namespace(
+        "commands::commands_that_hang_fork_or_print_a_megabyte_are_counted_and_named_and_move_nothing",
+        || {
+            let one = |name: &str, more: &str| {
+                format!("[track.{name}]\ncommand = [\"@/{name}\"]\ninterval = \"100ms\"\nfall = 1\n{more}")
+            };
+            let tracks = [one("hangs", "timeout = \"300ms\"\n"), one("forks", ""), one("prints", "")];
+            let bridge = bridge(&tracks.concat());
+            let folder = bridge.folder.path();
+            fs::set_permissions(folder, Permissions::from_mode(0o755)).unwrap();
+            let file = folder.join("lb.toml");
+            let text = fs::read_to_string(&file).unwrap().replace('@', folder.to_str().unwrap());
+            fs::write(&file, text).unwrap();
+            script(&folder.join("hangs"), "echo $$; exec sleep 1000");
+            script(&folder.join("forks"), "setsid sleep 1000 & echo $!; exit 3");
+            script(&folder.join("prints"), "head -c 1000000 /dev/zero | tr '\\0' a; exit 4");
+            let (lb1, lb2) = started(&bridge);
+            for node in [&lb1, &lb2] {
+                let all = wait_for("each fails", || {
+                    let all = node.status()["trackers"].as_array().cloned().unwrap_or_default();
+                    (all.len() == 3 && all.iter().all(|one| one["passes"] == false)).then_some(all)
+                });
+                let said = |name: &str| {
+                    let tracker = all.iter().find(|one| one["name"] == name).unwrap();
+                    assert_eq!(tracker["failures_total"], 1, "{tracker}");
+                    tracker["reason"].as_str().unwrap().to_owned()
+                };
+                let begins = |text: &str, begin: &str| {
+                    text.strip_prefix(begin).unwrap_or_else(|| panic!("{text}")).to_owned()
+                };
+                let hung = begins(&said("hangs"), "its command ran for 300ms, and was ended: ");
+                let forked = begins(&said("forks"), "its command ended with 3: ");
+                for pid in [hung, forked] {
+                    let pid = Pid::from_raw(pid.parse().unwrap());
+                    wait_for("what it has started is ended with it", || is_dead(pid).then_some(()));
+                }
+                assert_eq!(begins(&said("prints"), "its command ended with 4: "), "a".repeat(200));
+                for name in ["hangs", "forks", "prints"] {
+                    let why = format!("tracker {name} fails");
+                    wait_for(&why, || node.status()["problems"].to_string().contains(&why).then_some(()));
+                }
+            }
+            wait_for("lb2 counts them", || ready(&lb2).contains("tracker prints fails").then_some(()));
+            hears(&lb2);
+            assert_eq!([lb1.state(), lb2.state()], ["Active", "Backup"]);
+            assert!(lb1.has_vip() && !lb2.has_vip());
         },
     );
 }
