@@ -3,7 +3,7 @@
 use std::process::{Command, Output};
 
 use super::{
-    Bridge, Node, REMOVED_1, Recorder, Seen, VIP, alone,
+    ADDED_1, ADDED_2, Bridge, Node, REMOVED_1, RESIGNED_1, Recorder, Seen, VIP, alone,
     forged::{message, raw_socket, repeatedly, send},
     in_namespace, pair, run,
     unicast::is,
@@ -139,4 +139,38 @@ fn the_holder_announces_again_and_again_as_often_as_the_file_says() {
         wait_for("three more than those of the claim", || (record.count(&announced) >= 7).then_some(()));
         assert_eq!(record.count(&REMOVED_1), 0, "all of one claim");
     });
+}
+
+/// By `ip address del`, as systemd-networkd does when it is restarted.
+#[test]
+fn an_address_that_somebody_removes_from_the_active_comes_back_without_a_move() {
+    in_namespace(
+        "announced::an_address_that_somebody_removes_from_the_active_comes_back_without_a_move",
+        || {
+            let (_bridge, lb1, lb2) = pair();
+            let record = Recorder::start(&lb1, Some(&lb2));
+            let announced = Seen::Announced(lb1.mac());
+            // Those of the claim, of which the last one comes after a second.
+            wait_for("all are out", || (lb1.counter("announcements") == 4).then_some(()));
+            for round in 1..=3 {
+                record.clear();
+                lb1.ip(&["addr", "del", &format!("{VIP}/32"), "dev", "eth1"]);
+                wait_for("it is back", || (record.count(&ADDED_1) == 1).then_some(()));
+                record.wait_for(&announced);
+                assert_eq!(record.count(&REMOVED_1), 1, "round {round}");
+                assert_eq!(record.count(&ADDED_2) + record.count(&RESIGNED_1), 0, "round {round}");
+            }
+            wait_for("it was counted", || (lb1.counter("addresses_stolen") == 3).then_some(()));
+            let problem = wait_for("a problem", || {
+                let what = format!("somebody removes {VIP} of web from eth1");
+                let problems = lb1.status()["problems"].as_array().cloned().unwrap_or_default();
+                problems.into_iter().find(|problem| problem["what"] == what)
+            });
+            let look_at = problem["look_at"].as_str().unwrap();
+            let fix =
+                "it was put back and announced, 3 times by now. systemd-networkd: KeepConfiguration=yes";
+            assert!(look_at.starts_with(fix), "{look_at}");
+            assert_eq!(lb1.state(), "Active");
+        },
+    );
 }
