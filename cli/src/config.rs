@@ -3,7 +3,9 @@
 
 use std::{
     io::{self, Read},
+    panic,
     path::Path,
+    thread,
 };
 
 use lb_proxy::file::{self, ReadError};
@@ -43,11 +45,28 @@ use diagnostic::Report;
 /// Where the file is unless told otherwise.
 pub const DEFAULT_FILE: &str = "/etc/lbctl/lb.toml";
 
+/// As much as the first thread of a process has.
+const STACK: usize = 8 << 20;
+
 /// A file beyond this is not a configuration.
 pub(crate) const LARGEST_FILE: u64 = 4 << 20;
 
 /// Reads and converts the file at `path`; `-` is standard input.
 pub fn load(path: &Path) -> Result<Config, Diagnostics> {
+    let read = || load_here(path);
+    let config = thread::scope(|scope| {
+        let thread = thread::Builder::new().name("configuration".to_owned()).stack_size(STACK);
+        match thread.spawn_scoped(scope, read) {
+            Ok(reader) => reader.join().unwrap_or_else(|panic| panic::resume_unwind(panic)),
+            Err(_) => read(),
+        }
+    })?;
+    // A copy: what was made there lies among what the tables of the text have left. The C library gives a thread an area of its own, so all
+    // of it is empty when this is dropped, and goes back to the kernel (`proxy/src/slack.rs`). A file with 10,000 rules takes half of the memory.
+    Ok(config.clone())
+}
+
+fn load_here(path: &Path) -> Result<Config, Diagnostics> {
     let (name, bytes) = read(path)?;
     let text = String::from_utf8(bytes).map_err(|error| {
         let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];

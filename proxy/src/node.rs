@@ -27,7 +27,7 @@ use crate::{
     limit::Limit,
     log::Loggers,
     metrics::Counters,
-    rules::Programs,
+    rules::{Programs, number_rate_limits},
     sample::{Host, Maps},
     table::Tables,
     tls::Connector,
@@ -45,7 +45,7 @@ use crate::{
 pub(crate) struct Node {
     /// Counts the configurations of this process.
     pub(crate) generation: u64,
-    pub(crate) config: Config,
+    pub(crate) config: Arc<Config>,
     /// Client connections of the process.
     pub(crate) connections: Arc<Limit>,
     /// Beside them, those of frontends that are apart.
@@ -120,7 +120,9 @@ pub(crate) struct Grant {
 
 impl Node {
     /// The generation of `config` after those of `before`. Nothing of them changes until it is [`Self::enforce`]d.
-    pub(crate) fn new(generation: u64, config: Config, maps: Maps, before: Lineage<'_>) -> Arc<Self> {
+    pub(crate) fn new(generation: u64, mut config: Config, maps: Maps, before: Lineage<'_>) -> Arc<Self> {
+        number_rate_limits(&mut config);
+        let config = Arc::new(config);
         let last = before.last();
         let frontend = |one: &Frontend| match before.frontend(&one.name) {
             Some((node, index)) => Arc::clone(&node.frontends[index]),

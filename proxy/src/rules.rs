@@ -3,7 +3,7 @@
 //! ```text
 //! [Rule] ── Program::new (once per configuration) ──> steps ── run (once per request, on its head) ──> Verdict
 //!   when: Condition                                     │
-//!   then: Actions, in order                             └ neighbours that only choose by host: one lookup
+//!   then: Actions, in order                             └ neighbours that are for some hosts alone: one lookup
 //! ```
 //! Rules are looked at in their order, and every one whose condition holds acts; what it changes is what the later ones
 //! see. Deny, tarpit, redirect, respond and allow end the list. The first `backend` that is reached stands; it does not end the list. A
@@ -38,7 +38,7 @@ pub use self::{
     client_hello::looks_at_client_hello,
     condition::{Condition, Scheme},
     copies::looks_at_path,
-    host::{HostPattern, HostSet},
+    host::{Coverers, HostPattern, HostSet},
     named::NamedBackend,
     network::Network,
     path::{AmbiguousPath, normal_form},
@@ -57,7 +57,7 @@ pub(crate) use self::{
     parameters::has_parameters,
     path::normalize,
     program::{Instead, Programs, Run, Verdict},
-    rate_limit::rate_limits,
+    rate_limit::{number_rate_limits, rate_limits},
     redirect::put_redirect,
     respond::Answer,
     used_fields::UsedFields,

@@ -57,6 +57,11 @@ fn flood(lb: &Plain, front: SocketAddr) -> u64 {
 #[test]
 fn memory_of_8000_connections_is_given_back() {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    let needed = CONNECTIONS as u64 + 200;
+    assert!(
+        hard >= needed,
+        "this test needs {needed} descriptors for its clients, and may have {hard}: raise it (ulimit -Hn)"
+    );
     setrlimit(Resource::RLIMIT_NOFILE, hard.min(20_000), hard).unwrap();
     let front = unused_address(8000);
     let lb = start(front, "");
@@ -72,13 +77,13 @@ fn memory_of_8000_connections_is_given_back() {
     assert!(get(front, "/").starts_with("HTTP/1.1 204"), "{}", lb.log());
 }
 
-/// Of 1,000 rules; docs/benchmarks.md says what they should take.
-const RULES: u64 = 5_000_000;
+/// Of 10,000 rules.
+const RULES: u64 = 16 << 20;
 
 #[test]
-fn thousand_rules_take_less_than_5_kb_each() {
+fn thousand_hosts_with_ten_rules_each_take_16_mib_at_most() {
     let mut rules = String::new();
-    for host in 0..100 {
+    for host in 0..1000 {
         for rule in 0..10 {
             writeln!(
                 rules,

@@ -8,7 +8,7 @@ impl Condition {
         match self {
             Self::All(list) | Self::Any(list) => list.iter().any(|each| each.may_change_by(action)),
             Self::Not(condition) => condition.may_change_by(action),
-            Self::Host(_) => edits_field(action, "host"),
+            Self::Host(_) => action.may_change_host(),
             Self::Cookie(..) => edits_field(action, "cookie"),
             Self::Header(name, _) => edits_field(action, name),
             Self::Path(_) => edits_path(action),
@@ -33,6 +33,13 @@ impl Condition {
             Self::Status(_) => matches!(action, Action::SetStatus(_)),
             Self::Sni(_) | Self::Port(_) | Self::Scheme(_) | Self::UsableBelow(_) => false,
         }
+    }
+}
+
+impl Action {
+    /// May a condition on the host hold after it where it did not before?
+    pub(super) fn may_change_host(&self) -> bool {
+        edits_field(self, "host")
     }
 }
 

@@ -200,7 +200,7 @@ impl Condition {
     }
 
     /// Shows all that it is made of: what combines none.
-    fn each<'c>(&'c self, visit: &mut impl FnMut(&'c Self)) {
+    pub(super) fn each<'c>(&'c self, visit: &mut impl FnMut(&'c Self)) {
         match self {
             Self::All(list) | Self::Any(list) => list.iter().for_each(|condition| condition.each(visit)),
             Self::Not(condition) => condition.each(visit),

@@ -1,7 +1,7 @@
 //! Rules on a connection of a tcp frontend.
 
 use super::{
-    Action, Subject,
+    Action, Rule, Subject,
     program::{Program, Programs, Step},
 };
 use crate::{config::BackendId, sample::Facts};
@@ -45,20 +45,22 @@ impl Programs {
         count_usable: &dyn Fn(BackendId) -> usize,
     ) -> Judgement {
         let mut judgement = Judgement::default();
-        let run = |program: &Option<Program>, facts: &Facts<'_>, judgement: &mut Judgement| {
-            if let Some(program) = program {
-                program.judge(facts, is_usable, count_usable, judgement);
-            }
-        };
-        run(&self.frontends[frontend], facts, &mut judgement);
+        let run =
+            |program: &Option<Program>, rules: &[Rule], facts: &Facts<'_>, judgement: &mut Judgement| {
+                if let Some(program) = program {
+                    program.judge(rules, facts, is_usable, count_usable, judgement);
+                }
+            };
+        run(&self.frontends[frontend], &self.config.frontends[frontend].rules, facts, &mut judgement);
         if judgement.is_refused {
             return judgement;
         }
         judgement.is_chosen = judgement.backend.is_some();
         judgement.backend = judgement.backend.or(default);
         if let Some(backend) = judgement.backend {
-            let facts = Facts { backend: Some(&self.names[backend.0]), ..*facts };
-            run(&self.backends[backend.0], &facts, &mut judgement);
+            let config = &self.config.backends[backend.0];
+            let facts = Facts { backend: Some(&config.name), ..*facts };
+            run(&self.backends[backend.0], &config.rules, &facts, &mut judgement);
         }
         judgement
     }
@@ -68,15 +70,16 @@ impl Program {
     /// Completes `judgement`.
     fn judge(
         &self,
+        rules: &[Rule],
         facts: &Facts<'_>,
         is_usable: &dyn Fn(BackendId, usize) -> bool,
         count_usable: &dyn Fn(BackendId) -> usize,
         judgement: &mut Judgement,
     ) {
         let rules = self.steps.iter().filter_map(|step| match step {
-            Step::Rule(rule) => Some(rule),
+            Step::Rule(place) => rules.get(*place),
             // Only requests have hosts.
-            Step::Hosts(..) => None,
+            Step::Hosts(..) | Step::OfHosts(_) => None,
         });
         let subject = Subject { facts, message: None, count_usable };
         for rule in rules.filter(|rule| rule.when.holds(&subject)) {

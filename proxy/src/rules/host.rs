@@ -1,6 +1,9 @@
 //! Host names: exact and with a wildcard, found by hashing and not by looking at one after the other.
 
-use std::{collections::HashMap, fmt};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    fmt,
+};
 
 use super::{Action, Condition, Rule};
 use crate::config::BackendId;
@@ -60,6 +63,16 @@ impl HostPattern {
         Ok(Self { name, wildcard })
     }
 
+    /// Is `name`, without a port and a dot at its end, one of those that it is for?
+    fn matches(&self, name: &[u8]) -> bool {
+        let own = self.name.as_bytes();
+        let Some((above, end)) = name.len().checked_sub(own.len()).and_then(|at| name.split_at_checked(at))
+        else {
+            return false;
+        };
+        end.eq_ignore_ascii_case(own) && if self.wildcard { above.ends_with(b".") } else { above.is_empty() }
+    }
+
     /// Does it match whatever `other` matches?
     pub(crate) fn covers(&self, other: &Self) -> bool {
         if self.wildcard {
@@ -80,38 +93,47 @@ impl fmt::Display for HostPattern {
     }
 }
 
-/// Finds the first of many patterns that a host matches: one hash lookup for its name, and one for each domain above it
-/// if there are wildcards that deep.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct HostIndex {
-    exact: HashMap<Box<[u8]>, usize>,
-    below: HashMap<Box<[u8]>, usize>,
+/// What is kept for each of many patterns, and found by a host that matches them: one hash lookup for its name, and one for each domain
+/// above it if there are wildcards that deep.
+#[derive(Clone, Debug)]
+pub(crate) struct HostIndex<T> {
+    exact: HashMap<Box<[u8]>, T>,
+    below: HashMap<Box<[u8]>, T>,
     /// Dots in the longest and the shortest domain that has a wildcard.
     deepest: usize,
     shallowest: usize,
 }
 
-impl HostIndex {
-    /// Adds a pattern at `position`; positions only grow.
-    pub(crate) fn add(&mut self, pattern: &HostPattern, position: usize) {
-        let dots = pattern.name.matches('.').count();
+impl<T> Default for HostIndex<T> {
+    fn default() -> Self {
+        Self { exact: HashMap::new(), below: HashMap::new(), deepest: 0, shallowest: 0 }
+    }
+}
+
+impl<T> HostIndex<T> {
+    /// The place of a pattern.
+    fn entry(&mut self, pattern: &HostPattern) -> Entry<'_, Box<[u8]>, T> {
         if pattern.wildcard {
-            self.shallowest = if self.below.is_empty() { dots } else { self.shallowest.min(dots) };
-            self.deepest = self.deepest.max(dots);
+            (self.shallowest, self.deepest) = self.depths_with(pattern);
         }
         let names = if pattern.wildcard { &mut self.below } else { &mut self.exact };
-        names.entry(pattern.name.as_bytes().into()).or_insert(position);
+        names.entry(pattern.name.as_bytes().into())
     }
 
-    /// The lowest position whose pattern `host` (a value of Host) matches.
-    pub(crate) fn find(&self, host: &[u8]) -> Option<usize> {
-        self.find_counting(host).0
+    fn depths_with(&self, pattern: &HostPattern) -> (usize, usize) {
+        let dots = pattern.name.matches('.').count();
+        match (pattern.wildcard, self.below.is_empty()) {
+            (false, _) => (self.shallowest, self.deepest),
+            (true, true) => (dots, dots),
+            (true, false) => (self.shallowest.min(dots), self.deepest.max(dots)),
+        }
     }
 
-    /// The same, and how many lookups it took.
-    fn find_counting(&self, host: &[u8]) -> (Option<usize>, usize) {
+    /// Shows what is kept for the patterns that `host` (a value of Host) matches. How many lookups it took.
+    fn each<'i>(&'i self, host: &[u8], mut found: impl FnMut(&'i T)) -> usize {
         if let Some(address) = ipv6(host) {
-            return (self.exact.get(address.to_string().as_bytes()).copied(), 1);
+            self.exact.get(address.to_string().as_bytes()).into_iter().for_each(found);
+            return 1;
         }
         // Some servers take a name that is longer than any: a wildcard only has to know how it ends. One more byte than
         // the longest pattern, so that a cut name is none of the exact ones.
@@ -122,9 +144,9 @@ impl HostIndex {
         name.copy_from_slice(host);
         name.make_ascii_lowercase();
         let mut lookups = 1;
-        let mut found = self.exact.get(&*name).copied();
+        self.exact.get(&*name).into_iter().for_each(&mut found);
         if self.below.is_empty() {
-            return (found, lookups);
+            return lookups;
         }
         let mut rest = &*name;
         let mut dots = memchr::memchr_iter(b'.', rest).count();
@@ -133,14 +155,138 @@ impl HostIndex {
             dots -= 1;
             if dots <= self.deepest {
                 lookups += 1;
-                let wild = self.below.get(rest).copied();
-                found = match (found, wild) {
-                    (Some(found), Some(wild)) => Some(found.min(wild)),
-                    (found, wild) => found.or(wild),
-                };
+                self.below.get(rest).into_iter().for_each(&mut found);
             }
         }
-        (found, lookups)
+        lookups
+    }
+
+    /// Shows what is kept for patterns that cover `pattern`, and maybe for others.
+    fn each_covering<'i>(&'i self, pattern: &HostPattern, mut found: impl FnMut(&'i T)) {
+        let name = pattern.name.as_bytes();
+        let own = if pattern.wildcard { &self.below } else { &self.exact };
+        own.get(name).into_iter().for_each(&mut found);
+        for dot in memchr::memchr_iter(b'.', name) {
+            self.below.get(&name[dot + 1..]).into_iter().for_each(&mut found);
+        }
+    }
+}
+
+impl HostIndex<usize> {
+    /// Adds a pattern at `position`; positions only grow.
+    pub(super) fn add(&mut self, pattern: &HostPattern, position: usize) {
+        self.entry(pattern).or_insert(position);
+    }
+
+    /// The lowest position whose pattern `host` (a value of Host) matches.
+    pub(super) fn find(&self, host: &[u8]) -> Option<usize> {
+        self.find_counting(host).0
+    }
+
+    /// The same, and how many lookups it took.
+    fn find_counting(&self, host: &[u8]) -> (Option<usize>, usize) {
+        let mut first: Option<usize> = None;
+        let lookups = self.each(host, |&found| first = Some(first.map_or(found, |first| first.min(found))));
+        (first, lookups)
+    }
+}
+
+/// Patterns that one host may match in an [`OfHosts`]: itself, and wildcards above it.
+const MOST: usize = 8;
+
+/// Of many things that are each about some hosts those that are about one, in order.
+#[derive(Clone, Debug, Default)]
+pub(super) struct OfHosts(HostIndex<Vec<u32>>);
+
+impl OfHosts {
+    /// Adds one that is about `hosts`; places only grow. False, and nothing is added, if a host could then match more patterns than are
+    /// looked at.
+    pub(super) fn add(&mut self, hosts: &HostSet, place: u32) -> bool {
+        let depths =
+            hosts.patterns.iter().filter(|pattern| pattern.wildcard).map(|one| self.0.depths_with(one));
+        let known = (!self.0.below.is_empty()).then_some((self.0.shallowest, self.0.deepest));
+        let both = depths.chain(known).reduce(|one, two| (one.0.min(two.0), one.1.max(two.1)));
+        if both.is_some_and(|(shallowest, deepest)| deepest - shallowest + 2 > MOST) {
+            return false;
+        }
+        for pattern in &hosts.patterns {
+            let places = self.0.entry(pattern).or_default();
+            if places.last() != Some(&place) {
+                places.push(place);
+            }
+        }
+        true
+    }
+
+    /// Those that are about `host`, a value of Host.
+    pub(super) fn of(&self, host: &[u8]) -> Merged<'_> {
+        let (mut lists, mut number) = ([&[][..]; MOST], 0);
+        self.0.each(host, |places| {
+            debug_assert!(number < MOST, "there are no wildcards that deep");
+            lists[number] = places;
+            number += 1;
+        });
+        Merged(lists)
+    }
+}
+
+/// What stands in several lists, each of which is in order: in order, and once.
+#[derive(Debug)]
+pub(super) struct Merged<'l>([&'l [u32]; MOST]);
+
+impl Iterator for Merged<'_> {
+    type Item = usize;
+
+    fn next(&mut self) -> Option<usize> {
+        let next = *self.0.iter().filter_map(|list| list.first()).min()?;
+        for list in &mut self.0 {
+            if let [first, rest @ ..] = list
+                && *first == next
+            {
+                *list = rest;
+            }
+        }
+        Some(next as usize)
+    }
+}
+
+/// Of many conditions those that may [cover](Condition::covers) another one: what is for other hosts is passed over.
+#[derive(Debug, Default)]
+pub struct Coverers {
+    of_hosts: HostIndex<Vec<usize>>,
+    of_all: Vec<usize>,
+    number: usize,
+}
+
+impl Coverers {
+    /// Adds the condition at `place`; places only grow.
+    pub fn add(&mut self, condition: &Condition, place: usize) {
+        self.number = place + 1;
+        match hosts_of(condition) {
+            Some(hosts) => {
+                hosts.patterns.iter().for_each(|one| self.of_hosts.entry(one).or_default().push(place))
+            }
+            None => self.of_all.push(place),
+        }
+    }
+
+    /// Places in order of all that cover `condition`, and of some that do not.
+    pub fn of(&self, condition: &Condition) -> Vec<usize> {
+        let (mut places, mut is_anybodys) = (self.of_all.clone(), false);
+        // Whoever asks for a host covers this only if all names of some of its conditions are among his.
+        condition.each(&mut |part| {
+            let Condition::Host(hosts) = part else { return };
+            match hosts.patterns.first() {
+                Some(first) => self.of_hosts.each_covering(first, |found| places.extend(found)),
+                None => is_anybodys = true,
+            }
+        });
+        if is_anybodys {
+            return (0..self.number).collect();
+        }
+        places.sort_unstable();
+        places.dedup();
+        places
     }
 }
 
@@ -158,21 +304,28 @@ fn ipv6(host: &[u8]) -> Option<std::net::Ipv6Addr> {
     host.starts_with(b"[").then(|| std::str::from_utf8(name_of(host)).ok()?.parse().ok())?
 }
 
+/// So many patterns are compared one after the other: an index of them would be larger, and no faster.
+const FEW: usize = 4;
+
 /// Some names, for a condition.
 #[derive(Clone)]
 pub struct HostSet {
-    patterns: Vec<HostPattern>,
-    index: HostIndex,
+    patterns: Box<[HostPattern]>,
+    /// Of more than [`FEW`].
+    index: Option<Box<HostIndex<()>>>,
 }
 
 impl HostSet {
     /// Of these patterns.
     pub fn new(patterns: Vec<HostPattern>) -> Self {
-        let mut index = HostIndex::default();
-        for (position, pattern) in patterns.iter().enumerate() {
-            index.add(pattern, position);
-        }
-        Self { patterns, index }
+        let index = (patterns.len() > FEW).then(|| {
+            let mut index = HostIndex::default();
+            for pattern in &patterns {
+                index.entry(pattern).or_insert(());
+            }
+            Box::new(index)
+        });
+        Self { patterns: patterns.into(), index }
     }
 
     /// As they were given.
@@ -181,13 +334,35 @@ impl HostSet {
     }
 
     pub(crate) fn contains(&self, host: &[u8]) -> bool {
-        self.index.find(host).is_some()
+        if let Some(index) = &self.index {
+            let mut is_in = false;
+            index.each(host, |()| is_in = true);
+            return is_in;
+        }
+        match ipv6(host) {
+            Some(address) => {
+                self.patterns.iter().any(|pattern| pattern.matches(address.to_string().as_bytes()))
+            }
+            None => self.patterns.iter().any(|pattern| pattern.matches(name_of(host))),
+        }
     }
 }
 
 impl fmt::Debug for HostSet {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.patterns.fmt(formatter)
+    }
+}
+
+/// The hosts without one of which the condition does not hold, whatever else it asks for.
+pub(super) fn hosts_of(condition: &Condition) -> Option<&HostSet> {
+    match condition {
+        Condition::Host(hosts) => Some(hosts),
+        Condition::All(all) => all.iter().find_map(|one| match one {
+            Condition::Host(hosts) => Some(hosts),
+            _ => None,
+        }),
+        _ => None,
     }
 }
 
@@ -205,105 +380,4 @@ pub(super) fn chooses_by_host(rule: &Rule) -> Option<(&HostSet, BackendId)> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn set(patterns: &[&str]) -> HostSet {
-        HostSet::new(patterns.iter().map(|text| HostPattern::parse(text).unwrap()).collect())
-    }
-
-    #[test]
-    fn a_host_matches_whatever_its_case_its_port_and_a_dot_at_its_end() {
-        let names = set(&["www.Example.com", "2001:DB8::1", "192.0.2.1", "localhost"]);
-        for host in [
-            "www.example.com",
-            "WWW.EXAMPLE.COM",
-            "www.example.com:8080",
-            "www.example.com.",
-            "www.example.com.:80",
-            "[2001:db8::1]",
-            "[2001:DB8::1]:443",
-            "[2001:db8:0:0::0.0.0.1]",
-            "192.0.2.1:80",
-            "localhost",
-        ] {
-            assert!(names.contains(host.as_bytes()), "{host}");
-        }
-        let long = format!("{}www.example.com", "a.".repeat(200));
-        for host in
-            ["example.com", "www.example.com..", "www.example.co", "awww.example.com", "", ":80", &long]
-        {
-            assert!(!names.contains(host.as_bytes()), "{host}");
-        }
-    }
-
-    #[test]
-    fn a_wildcard_matches_every_name_below_and_not_the_domain_itself() {
-        let names = set(&["*.example.com", "*.b.example.org"]);
-        for host in ["a.example.com", "A.B.Example.com.:80", "x.b.example.org"] {
-            assert!(names.contains(host.as_bytes()), "{host}");
-        }
-        let long = format!("{}.example.com", "a".repeat(400));
-        let labels = format!("{}example.com", "a.".repeat(200));
-        assert!(names.contains(labels.as_bytes()) && !names.contains(b"a".repeat(400).as_slice()));
-        assert!(names.contains(long.as_bytes()), "whatever the length of what stands before");
-        for host in ["example.com", "aexample.com", "b.example.org", "x.c.example.org", ".com", "com"] {
-            assert!(!names.contains(host.as_bytes()), "{host}");
-        }
-    }
-
-    #[test]
-    fn the_first_pattern_wins_however_it_matches() {
-        let mut index = HostIndex::default();
-        for (position, text) in
-            ["*.a.example.com", "x.a.example.com", "y.example.com", "*.example.com"].iter().enumerate()
-        {
-            index.add(&HostPattern::parse(text).unwrap(), position);
-        }
-        let find = |host: &str| index.find(host.as_bytes());
-        assert_eq!(find("x.a.example.com"), Some(0));
-        assert_eq!(find("y.example.com"), Some(2));
-        assert_eq!(find("z.example.com"), Some(3));
-        assert_eq!(find("example.com"), None);
-    }
-
-    #[test]
-    fn a_thousand_hosts_cost_as_many_lookups_as_one() {
-        let mut steps = Vec::new();
-        for hosts in [1, 200, 1000] {
-            let mut index = HostIndex::default();
-            for number in 0..hosts {
-                index.add(&HostPattern::parse(&format!("site{number}.example.com")).unwrap(), number);
-            }
-            let last = format!("site{}.example.com", hosts - 1);
-            let (found, lookups) = index.find_counting(last.as_bytes());
-            assert_eq!(found, Some(hosts - 1));
-            steps.push(lookups);
-            index.add(&HostPattern::parse("*.example.net").unwrap(), hosts);
-            assert_eq!(index.find_counting(b"a.b.c.d.example.net"), (Some(hosts), 2));
-            assert_eq!(index.find_counting(b"unknown.example.org"), (None, 2));
-        }
-        assert_eq!(steps, [1, 1, 1]);
-    }
-
-    #[test]
-    fn what_is_no_host_is_refused() {
-        for text in
-            ["", "a b", "*", "a.*.com", "a..b", "www.example.com:80", "*.[::1]", "a/b", "ä.de", "[::1", ".a"]
-        {
-            assert!(HostPattern::parse(text).is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn a_pattern_covers_what_it_always_matches() {
-        let covers =
-            |a: &str, b: &str| HostPattern::parse(a).unwrap().covers(&HostPattern::parse(b).unwrap());
-        assert!(covers("*.example.com", "www.example.com"));
-        assert!(covers("*.example.com", "*.a.example.com"));
-        assert!(covers("*.example.com", "*.example.com"));
-        assert!(!covers("*.example.com", "example.com"));
-        assert!(!covers("*.example.com", "badexample.com"));
-        assert!(!covers("www.example.com", "*.example.com"));
-    }
-}
+mod tests;

@@ -1,28 +1,29 @@
-//! Rules compiled for running: in order, and neighbours that only choose by host as one lookup.
+//! Rules compiled for running: in order, and neighbours that are for some hosts alone as one lookup. The rules themselves are those of the
+//! configuration, which a large file has once.
 
 mod act;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use super::{
     Action, AmbiguousPath, Condition, RequireAuth, Rule, Subject, UsedFields,
     client_hello::looks_at_client_hello,
     copies::looks_at_path,
-    host::{HostIndex, chooses_by_host},
+    host::{HostIndex, OfHosts, chooses_by_host, hosts_of},
     parameters::{Compared, without_parameters},
-    rate_limit,
 };
 use crate::{
     auth::{Gate, Question},
     config::{BackendId, Config, Frontend, HeaderNames, Statistics},
     http::{head::Malformed, headers::is_protected, message::Message},
-    sample::{Facts, Scope, VariableId, VariableName, Variables, Wanted},
+    sample::{Facts, RequestFacts, Scope, VariableId, VariableName, Variables, Wanted},
     table::Tables,
 };
 
 /// The rules of all frontends and backends.
 #[derive(Debug)]
 pub(crate) struct Programs {
+    pub(super) config: Arc<Config>,
     pub(super) frontends: Box<[Option<Program>]>,
     pub(super) backends: Box<[Option<Program>]>,
     frontend_responses: Box<[Option<Program>]>,
@@ -47,8 +48,6 @@ pub(crate) struct Programs {
     /// What rules on responses look at and write, by frontend and by backend.
     frontend_response_fields: Box<[UsedFields]>,
     backend_response_fields: Box<[UsedFields]>,
-    /// Of the backends.
-    pub(super) names: Box<[String]>,
     /// Those that live as long as a client's connection, which may outlive this configuration.
     session_variables: Box<[SessionVariable]>,
 }
@@ -61,23 +60,27 @@ struct SessionVariable {
     set_by: String,
 }
 
-/// The rules of one list.
+/// How one list of rules is gone through.
 #[derive(Debug)]
 pub(super) struct Program {
     pub(super) steps: Box<[Step]>,
 }
 
+/// What rules are named by is their place in the list.
 #[derive(Debug)]
 pub(super) enum Step {
-    Rule(Rule),
-    /// What each position of the index chooses.
-    Hosts(HostIndex, Vec<BackendId>),
+    Rule(usize),
+    /// Rules that only choose by host: what each position of the index chooses.
+    Hosts(HostIndex<usize>, Vec<BackendId>),
+    /// Rules that are for some hosts alone, of which none but the last changes the host.
+    OfHosts(OfHosts),
 }
 
 /// Where statistics are, and who may see them.
 #[derive(Debug)]
 struct Page {
     statistics: Statistics,
+    rules: Vec<Rule>,
     access: Option<Program>,
 }
 
@@ -164,7 +167,7 @@ enum Flow<'r> {
 }
 
 impl Programs {
-    pub(crate) fn new(config: &Config) -> Self {
+    pub(crate) fn new(config: &Arc<Config>) -> Self {
         let frontend_wants: Box<[_]> =
             config.frontends.iter().map(|frontend| wanted(&frontend.response_rules)).collect();
         let backend_wants: Box<[_]> =
@@ -173,9 +176,6 @@ impl Programs {
             !own.is_nothing() || frontend.backends().any(|backend| !backend_wants[backend.0].is_nothing())
         });
         let wants_request = wants_request.collect();
-        let mut frontends: Vec<_> = config.frontends.iter().map(|frontend| frontend.rules.clone()).collect();
-        let mut backends: Vec<_> = config.backends.iter().map(|backend| backend.rules.clone()).collect();
-        rate_limit::number(frontends.iter_mut().chain(&mut backends));
         let asks_who = |frontend: &Frontend| {
             let of_backends = frontend.backends().flat_map(|backend| &config.backends[backend.0].rules);
             let actions = frontend.rules.iter().chain(of_backends).flat_map(|rule| &rule.then);
@@ -185,17 +185,18 @@ impl Programs {
             asks || frontend.statistics.as_ref().is_some_and(|page| page.users.is_some())
         };
         Self {
-            frontends: frontends.into_iter().map(Program::new).collect(),
-            backends: backends.into_iter().map(Program::new).collect(),
+            config: Arc::clone(config),
+            frontends: config.frontends.iter().map(|frontend| Program::new(&frontend.rules)).collect(),
+            backends: config.backends.iter().map(|backend| Program::new(&backend.rules)).collect(),
             frontend_responses: config
                 .frontends
                 .iter()
-                .map(|frontend| Program::new(frontend.response_rules.clone()))
+                .map(|frontend| Program::new(&frontend.response_rules))
                 .collect(),
             backend_responses: config
                 .backends
                 .iter()
-                .map(|backend| Program::new(backend.response_rules.clone()))
+                .map(|backend| Program::new(&backend.response_rules))
                 .collect(),
             frontend_wants,
             backend_wants,
@@ -229,7 +230,6 @@ impl Programs {
                 .iter()
                 .map(|backend| UsedFields::of_responses(&backend.response_rules))
                 .collect(),
-            names: config.backends.iter().map(|backend| backend.name.clone()).collect(),
             session_variables: session_variables(config),
         }
     }
@@ -305,9 +305,14 @@ impl Programs {
         run: &mut Run<'_, 'f, '_>,
     ) -> Result<Option<Instead<'p>>, Malformed> {
         run.compare();
-        let programs = [&self.backend_responses[backend.0], &self.frontend_responses[frontend]];
-        for program in programs.into_iter().flatten() {
-            match program.run(run, &mut None)? {
+        let (of_backend, of_frontend) = (&self.config.backends[backend.0], &self.config.frontends[frontend]);
+        let programs = [
+            (&self.backend_responses[backend.0], &of_backend.response_rules),
+            (&self.frontend_responses[frontend], &of_frontend.response_rules),
+        ];
+        for (program, rules) in programs {
+            let Some(program) = program else { continue };
+            match program.run(rules, run, &mut None)? {
                 Flow::Answer(Verdict::Deny(status)) => return Ok(Some(Instead::Page(status))),
                 Flow::Answer(Verdict::Respond(respond)) => return Ok(Some(Instead::Answer(respond))),
                 _ => {}
@@ -326,7 +331,8 @@ impl Programs {
         run.compare();
         let mut chosen = None;
         if let Some(program) = &self.frontends[frontend]
-            && let Flow::Answer(verdict) = program.run(run, &mut chosen)?
+            && let Flow::Answer(verdict) =
+                program.run(&self.config.frontends[frontend].rules, run, &mut chosen)?
         {
             return Ok(verdict);
         }
@@ -340,7 +346,8 @@ impl Programs {
         if let Some(page) = &self.statistics[frontend]
             && page.statistics.takes(run.message.target())
         {
-            let access = page.access.as_ref().map(|program| program.run(run, &mut None)).transpose()?;
+            let access = page.access.as_ref().map(|program| program.run(&page.rules, run, &mut None));
+            let access = access.transpose()?;
             return Ok(match access {
                 Some(Flow::Answer(verdict)) => verdict,
                 None | Some(Flow::Next | Flow::Leave) => Verdict::Statistics,
@@ -349,9 +356,11 @@ impl Programs {
         run.is_chosen = chosen.is_some();
         let backend = chosen.or(default);
         run.entered = backend;
-        run.facts.backend = backend.map(|backend| self.names[backend.0].as_str());
-        if let Some(program) = backend.and_then(|backend| self.backends[backend.0].as_ref())
-            && let Flow::Answer(verdict) = program.run(run, &mut chosen)?
+        run.facts.backend = backend.map(|backend| self.config.backends[backend.0].name.as_str());
+        if let Some(backend) = backend
+            && let Some(program) = &self.backends[backend.0]
+            && let Flow::Answer(verdict) =
+                program.run(&self.config.backends[backend.0].rules, run, &mut chosen)?
         {
             return Ok(verdict);
         }
@@ -361,33 +370,57 @@ impl Programs {
 
 impl Page {
     fn new(statistics: &Statistics) -> Self {
-        Self { statistics: statistics.clone(), access: Program::new(statistics.rules()) }
+        let rules = statistics.rules();
+        Self { statistics: statistics.clone(), access: Program::new(&rules), rules }
     }
 }
 
 impl Program {
     /// `None` without rules: then nothing is run at all.
-    fn new(rules: Vec<Rule>) -> Option<Self> {
-        let mut steps = Vec::new();
-        for rule in rules {
-            let Some((hosts, backend)) = chooses_by_host(&rule) else {
-                steps.push(Step::Rule(rule));
-                continue;
-            };
-            if !matches!(steps.last(), Some(Step::Hosts(..))) {
-                steps.push(Step::Hosts(HostIndex::default(), Vec::new()));
-            }
-            if let Some(Step::Hosts(index, backends)) = steps.last_mut() {
-                for pattern in hosts.patterns() {
-                    index.add(pattern, backends.len());
+    fn new(rules: &[Rule]) -> Option<Self> {
+        let (mut steps, mut at) = (Vec::new(), 0);
+        while at < rules.len() {
+            let (neighbours, of_hosts) = Self::of_hosts(rules, at);
+            let chosen: Vec<_> = rules[at..at + neighbours].iter().map_while(chooses_by_host).collect();
+            steps.push(match neighbours {
+                1.. if chosen.len() == neighbours => {
+                    let (mut index, mut backends) = (HostIndex::default(), Vec::new());
+                    for (hosts, backend) in chosen {
+                        hosts.patterns().iter().for_each(|one| index.add(one, backends.len()));
+                        backends.push(backend);
+                    }
+                    Step::Hosts(index, backends)
                 }
-                backends.push(backend);
-            }
+                2.. => Step::OfHosts(of_hosts),
+                _ => Step::Rule(at),
+            });
+            at += neighbours.max(1);
         }
         (!steps.is_empty()).then(|| Self { steps: steps.into() })
     }
 
-    fn run(&self, run: &mut Run<'_, '_, '_>, chosen: &mut Option<BackendId>) -> Result<Flow<'_>, Malformed> {
+    /// How many rules from `at` on can be found by their hosts, all of them before one of them acts.
+    fn of_hosts(rules: &[Rule], at: usize) -> (usize, OfHosts) {
+        let (mut number, mut index) = (0, OfHosts::default());
+        for (rule, place) in rules[at..].iter().zip(at..) {
+            let (Some(hosts), Ok(place)) = (hosts_of(&rule.when), u32::try_from(place)) else { break };
+            if !index.add(hosts, place) {
+                break;
+            }
+            number += 1;
+            if rule.then.iter().any(Action::may_change_host) {
+                break;
+            }
+        }
+        (number, index)
+    }
+
+    fn run<'r>(
+        &'r self,
+        rules: &'r [Rule],
+        run: &mut Run<'_, '_, '_>,
+        chosen: &mut Option<BackendId>,
+    ) -> Result<Flow<'r>, Malformed> {
         for step in &self.steps {
             match step {
                 Step::Hosts(index, backends) => {
@@ -396,12 +429,15 @@ impl Program {
                         *chosen = found.and_then(|position| backends.get(position).copied());
                     }
                 }
-                Step::Rule(rule) => {
-                    if !run.holds(&rule.when) {
-                        continue;
-                    }
-                    for action in &rule.then {
-                        match run.act(action, chosen)? {
+                Step::Rule(place) => match run.follow(&rules[*place], chosen)? {
+                    Flow::Next => {}
+                    end @ (Flow::Leave | Flow::Answer(_)) => return Ok(end),
+                },
+                Step::OfHosts(index) => {
+                    let facts = run.facts();
+                    let host = facts.request.and_then(RequestFacts::authority);
+                    for place in host.map(|host| index.of(host)).into_iter().flatten() {
+                        match run.follow(&rules[place], chosen)? {
                             Flow::Next => {}
                             end @ (Flow::Leave | Flow::Answer(_)) => return Ok(end),
                         }
@@ -444,6 +480,20 @@ fn session_variables(config: &Config) -> Box<[SessionVariable]> {
 }
 
 impl Run<'_, '_, '_> {
+    /// Does what the rule says, if its condition holds.
+    fn follow<'r>(&mut self, rule: &'r Rule, chosen: &mut Option<BackendId>) -> Result<Flow<'r>, Malformed> {
+        if !self.holds(&rule.when) {
+            return Ok(Flow::Next);
+        }
+        for action in &rule.then {
+            match self.act(action, chosen)? {
+                Flow::Next => {}
+                end @ (Flow::Leave | Flow::Answer(_)) => return Ok(end),
+            }
+        }
+        Ok(Flow::Next)
+    }
+
     fn holds(&self, condition: &Condition) -> bool {
         let message = Some(&*self.message);
         let count_usable = self.count_usable;

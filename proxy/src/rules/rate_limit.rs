@@ -6,7 +6,7 @@ use std::{num::NonZeroU32, time::Duration};
 
 use self::readings::{Found, Reading};
 use super::{
-    Action, Rule, Text,
+    Action, Text,
     action::Written,
     program::{Run, Verdict},
     text::is_made_of,
@@ -31,7 +31,7 @@ pub struct RateLimit {
     pub ipv6_prefix: u8,
     /// What becomes of one that is too much.
     pub over: OverLimit,
-    /// Its table, by the order of [`rate_limits`]; [`super::Programs`] sets it.
+    /// Its table, by the order of [`rate_limits`]; [`number_rate_limits`] sets it.
     table: usize,
     /// What the text names that several may be there of.
     repeated: Vec<Repeated>,
@@ -170,13 +170,15 @@ impl Run<'_, '_, '_> {
     }
 }
 
-/// Gives each limit in `lists` its table. They come in the order of [`rate_limits`].
-pub(super) fn number<'r>(lists: impl IntoIterator<Item = &'r mut Vec<Rule>>) {
-    let limits =
-        lists.into_iter().flatten().flat_map(|rule| &mut rule.then).filter_map(|action| match action {
-            Action::RateLimit(limit) => Some(limit),
-            _ => None,
-        });
+/// Gives each limit its table, in the order of [`rate_limits`].
+pub(crate) fn number_rate_limits(config: &mut Config) {
+    let frontends = config.frontends.iter_mut().flat_map(|one| &mut one.rules);
+    let backends = config.backends.iter_mut().flat_map(|one| &mut one.rules);
+    let actions = frontends.chain(backends).flat_map(|rule| &mut rule.then);
+    let limits = actions.filter_map(|action| match action {
+        Action::RateLimit(limit) => Some(limit),
+        _ => None,
+    });
     for (index, limit) in limits.enumerate() {
         limit.table = index;
     }

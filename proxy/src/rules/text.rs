@@ -61,9 +61,13 @@ impl Text {
     }
 }
 
-/// One placeholder with its functions, for a condition.
+/// One placeholder with its functions, for a condition. Boxed, so that conditions of other kinds, of which a large file has thousands, are not
+/// as large.
 #[derive(Clone)]
-pub struct Value {
+pub struct Value(Box<OfValue>);
+
+#[derive(Clone)]
+struct OfValue {
     source: String,
     expression: Expression,
 }
@@ -71,37 +75,37 @@ pub struct Value {
 impl Value {
     /// `expression` is what `source` was read as.
     pub fn new(source: impl Into<String>, expression: Expression) -> Self {
-        Self { source: source.into(), expression }
+        Self(Box::new(OfValue { source: source.into(), expression }))
     }
 
     /// As it was written.
     pub fn source(&self) -> &str {
-        &self.source
+        &self.0.source
     }
 
     /// Is it made of how the client begins TLS?
     pub(super) fn looks_at_client_hello(&self) -> bool {
-        self.expression.looks_at_client_hello()
+        self.0.expression.looks_at_client_hello()
     }
 
     /// Is it made of the path?
     pub(crate) fn looks_at_path(&self) -> bool {
-        names_path(&self.source)
+        names_path(&self.0.source)
     }
 
     /// Adds what it names of a request.
     pub(super) fn want(&self, wanted: &mut Wanted) {
-        self.expression.want(wanted);
+        self.0.expression.want(wanted);
     }
 
     /// The field of a response that it is about.
     pub(super) fn response_field(&self) -> Option<&str> {
-        self.expression.response_field().and_then(|name| std::str::from_utf8(name).ok())
+        self.0.expression.response_field().and_then(|name| std::str::from_utf8(name).ok())
     }
 
     /// See [`Expression::any`].
     pub(super) fn any(&self, facts: &Facts<'_>, test: &dyn Fn(&[u8]) -> bool) -> Option<bool> {
-        self.expression.any(facts, test)
+        self.0.expression.any(facts, test)
     }
 }
 
@@ -120,7 +124,7 @@ fn names_path(source: &str) -> bool {
 
 impl fmt::Debug for Value {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.source.fmt(formatter)
+        self.0.source.fmt(formatter)
     }
 }
 

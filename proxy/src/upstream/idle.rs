@@ -2,7 +2,7 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::VecDeque,
+    collections::{BinaryHeap, VecDeque},
     io,
     num::NonZeroU32,
     rc::Rc,
@@ -45,7 +45,12 @@ pub(crate) struct IdleConnections {
     counted: usize,
     /// See [`Self::make_room`].
     spare: Rc<Cell<usize>>,
+    /// Of which servers the oldest connection is closed next, the first last: found by one look at all of them.
+    plan: RefCell<Vec<(BackendId, usize)>>,
 }
+
+/// The most that is planned at once; it is planned anew each turn of the wheel.
+const PLANNED: usize = 64;
 
 #[derive(Debug)]
 struct OfBackend {
@@ -270,6 +275,7 @@ impl IdleConnections {
             kept,
             counted: servers.map(|server| most_open(server, config.threads.get()).0).sum::<usize>().min(kept),
             spare,
+            plan: RefCell::default(),
         }
     }
 
@@ -456,14 +462,39 @@ impl IdleConnections {
         }
     }
 
-    /// The oldest of the server that has most of those that anybody may use.
+    /// The oldest of the server that had most of those that anybody may use when all were last looked at.
     fn close_oldest(&self) -> bool {
-        let servers = self.backends.iter().flat_map(|backend| &backend.servers);
-        let most = servers.max_by_key(|server| server.connections.borrow().len());
-        let oldest = most.and_then(|server| server.connections.borrow_mut().pop_front());
-        let is_closed = oldest.is_some();
-        self.count.set(self.count.get() - usize::from(is_closed));
-        is_closed
+        let mut plan = self.plan.borrow_mut();
+        loop {
+            if plan.is_empty() {
+                *plan = self.plan();
+            }
+            let Some((backend, server)) = plan.pop() else { return false };
+            let server = &self.backends[backend.0].servers[server];
+            // What was there when it was planned may have been used since.
+            if server.connections.borrow_mut().pop_front().is_some() {
+                self.count.set(self.count.get() - 1);
+                return true;
+            }
+        }
+    }
+
+    /// Of whom the next ones are closed if nothing else happens: each time of the server that has most then.
+    fn plan(&self) -> Vec<(BackendId, usize)> {
+        let servers = self.backends.iter().enumerate().flat_map(|(backend, of_backend)| {
+            let lengths = of_backend.servers.iter().map(|server| server.connections.borrow().len());
+            lengths.enumerate().map(move |(server, length)| (length, backend, server))
+        });
+        let mut fullest: BinaryHeap<_> = servers.filter(|(length, ..)| *length > 0).collect();
+        let mut plan = Vec::new();
+        while plan.len() < PLANNED
+            && let Some((length, backend, server)) = fullest.pop()
+        {
+            plan.push((BackendId(backend), server));
+            fullest.extend((length > 1).then(|| (length - 1, backend, server)));
+        }
+        plan.reverse();
+        plan
     }
 
     /// Closes what is too old, what the server has closed, and what there is no room for with `spare` (see [`Self::make_room`]).
@@ -489,6 +520,7 @@ impl IdleConnections {
                 });
             }
         }
+        self.plan.borrow_mut().clear();
         self.trim();
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use lb_proxy::{
     Proxy,
     config::{BackendId, Check, CheckKind, ErrorPage, Monitor, PageSource, TooFew},
-    rules::{Action, Condition, PathPattern, Rule},
+    rules::{Action, Condition, HostPattern, HostSet, PathPattern, Pattern, Replacement, Rule},
     table::SourceLimits,
 };
 use tokio::io::AsyncWriteExt;
@@ -177,4 +177,45 @@ async fn each_status_has_its_own_page() {
     let answer = answer(&mut connect(&proxy).await).await;
     assert!(answer.starts_with("HTTP/1.1 429 ") && answer.ends_with("\r\n\r\npage 429"), "{answer}");
     drop(first);
+}
+
+/// Neighbours that are for some hosts alone are found by the host, and act as if each had been tried.
+#[tokio::test]
+async fn rules_for_hosts_act_in_the_order_of_the_file() {
+    let host = |name: &str| Condition::Host(HostSet::new(vec![HostPattern::parse(name).unwrap()]));
+    let path = |path: &str| Condition::Path(vec![PathPattern::Exact(path.to_owned())]);
+    let both = |name: &str, of: &str| Condition::All(vec![path(of), host(name)]);
+    let rule = |when: Condition, then: Action| Rule { when, then: vec![then] };
+    let moved = Replacement::new(Pattern::new("^b").unwrap(), "c").unwrap();
+    let mut config = http_config(&[Refusing::new().address]);
+    config.frontends[0].rules = vec![
+        rule(both("a.example", "/0"), Action::Deny(403)),
+        rule(both("*.example", "/1"), Action::Deny(404)),
+        rule(both("a.example", "/1"), Action::Deny(400)),
+        rule(host("b.example"), Action::ReplaceHeader("Host".to_owned(), moved)),
+        rule(both("c.example", "/2"), Action::Deny(410)),
+        rule(path("/3"), Action::Deny(405)),
+        rule(host("a.example"), Action::Allow),
+        rule(host("*.example"), Action::Deny(451)),
+        rule(Condition::ALWAYS, Action::Deny(500)),
+    ];
+    let proxy = Proxy::start(config).unwrap();
+    for (name, path, status) in [
+        ("a.example", "/0", 403),
+        ("b.example", "/0", 451),
+        ("A.example:80", "/1", 404),
+        ("b.example", "/1", 404),
+        ("b.example", "/2", 410),
+        ("c.example", "/2", 410),
+        ("a.example", "/3", 405),
+        // Allowed, and nobody is there.
+        ("a.example", "/2", 503),
+        ("x.y.example", "/2", 451),
+        ("example", "/0", 500),
+        ("a.example.org", "/1", 500),
+    ] {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {name}\r\n\r\n");
+        let answer = ask(&mut connect(&proxy).await, &request).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{name}{path}: {answer}");
+    }
 }

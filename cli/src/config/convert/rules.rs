@@ -6,8 +6,8 @@ use lb_proxy::{
     config::{Backend, BackendId, Mode, Server, UserList},
     http::target::is_host,
     rules::{
-        Action, Condition, Content, Destination, LimitedBy, NamedBackend, OverLimit, RateLimit, Redirect,
-        RequireAuth, Respond, Rule, SourceFrom, Text, Value,
+        Action, Condition, Content, Coverers, Destination, LimitedBy, NamedBackend, OverLimit, RateLimit,
+        Redirect, RequireAuth, Respond, Rule, SourceFrom, Text, Value,
     },
     sample::{self, Expression, Names, Place, Stage},
 };
@@ -85,10 +85,10 @@ impl Context<'_> {
             let message = "sni is of mode tcp, where TLS passes through; write host";
             self.report.error(start(raw.span), message);
         }
-        Rule {
-            when: self.condition(&raw.when),
-            then: raw.then.iter().filter_map(|action| self.action(action)).collect(),
-        }
+        let mut then: Vec<_> = raw.then.iter().filter_map(|action| self.action(action)).collect();
+        // A large file has thousands of them.
+        then.shrink_to_fit();
+        Rule { when: self.condition(&raw.when), then }
     }
 
     fn condition(&self, raw: &raw::Condition) -> Condition {
@@ -346,9 +346,11 @@ impl Context<'_> {
 
 /// A rule that comes after one that ends the list for whatever it matches, or that chooses a backend where one is chosen.
 fn warn_unreachable(rules: &[Rule], raw: &[raw::Rule], report: &Report<'_>) {
+    let mut known = Coverers::default();
     for (later, (rule, written)) in rules.iter().zip(raw).enumerate() {
         let only_chooses = rule.then.iter().all(Action::chooses_backend);
-        let earlier = rules[..later].iter().enumerate().find(|(at, earlier)| {
+        let mut candidates = known.of(&rule.when).into_iter().map(|at| (at, &rules[at]));
+        let earlier = candidates.find(|(at, earlier)| {
             let ends = earlier.then.iter().any(Action::is_final);
             let chooses = earlier.then.iter().any(Action::chooses_backend);
             // What is changed in between may make a condition hold that did not hold before.
@@ -370,6 +372,9 @@ fn warn_unreachable(rules: &[Rule], raw: &[raw::Rule], report: &Report<'_>) {
                 format!("the rule in line {line} has chosen a backend for whatever this one would match")
             };
             report.warning(start(written.span), format!("this rule is never reached: {why}"));
+        }
+        if rule.then.iter().any(|action| action.is_final() || action.chooses_backend()) {
+            known.add(&rule.when, later);
         }
     }
 }

@@ -197,6 +197,29 @@ async fn what_clients_have_left_is_lent_to_idle_connections_until_they_come() {
 }
 
 #[tokio::test]
+async fn fullest_servers_give_way_and_all_are_looked_at_once_for_many() {
+    let listener = listener().await;
+    let idle = IdleConnections::new(&config(3));
+    let put = async |server: usize, count: usize| {
+        for _ in 0..count {
+            idle.put(BACKEND, server, 0, used(pair(&listener).await.0, 0));
+        }
+    };
+    let lengths = || [0, 1, 2].map(|at| idle.backends[0].servers[at].connections.borrow().len());
+    put(0, 10).await;
+    put(1, 40).await;
+    put(2, 20).await;
+    assert!(idle.close_oldest());
+    assert_eq!((lengths(), idle.plan.borrow().len()), ([10, 39, 20], PLANNED - 1));
+    (0..49).for_each(|_| assert!(idle.close_oldest()));
+    assert_eq!(lengths(), [7, 7, 6], "of whoever had most");
+    // What was planned and is not there any more is passed over.
+    idle.close(&idle.backends[0].servers[1]);
+    (0..13).for_each(|_| assert!(idle.close_oldest()));
+    assert_eq!((lengths(), idle.count.get(), idle.close_oldest()), ([0; 3], 0, false));
+}
+
+#[tokio::test]
 async fn burst_finds_as_many_connections_as_the_burst_before_it_has_used() {
     let listener = listener().await;
     let idle = IdleConnections::new(&config(1));
