@@ -6,7 +6,7 @@ use anyhow::Context as _;
 
 use crate::kinds::Kind;
 
-/// More than so many of a hundred above the budget is too many; so many below it, and the budget is to be lowered.
+/// More than so many of a hundred above the budget is too many; so many below it, and the budget has to be lowered.
 const TOLERANCE: u64 = 3;
 
 /// `budget.txt`.
@@ -29,7 +29,7 @@ pub(crate) enum Verdict {
         budget: u64,
         by_tenths: u64,
     },
-    /// The budget is no guard any more.
+    /// The budget is no guard any more: what was won may be lost again, and nobody is told.
     Under {
         budget: u64,
         by_tenths: u64,
@@ -80,7 +80,7 @@ impl fmt::Display for Budget {
         writeln!(
             f,
             "# Instructions of the release build for one request, by kind, counted by callgrind; .ci/run compares.\n\
-             # More than {TOLERANCE} % above is red. cargo run -p lb-tests --bin instructions -- --write: in the commit that needs it."
+             # More than {TOLERANCE} % above or below is red. cargo run --locked -p lb-tests --bin instructions -- --write: in the commit that needs it."
         )?;
         writeln!(f, "compiler = {}", self.compiler)?;
         self.instructions.iter().try_for_each(|(name, value)| writeln!(f, "{name} = {value}"))
@@ -97,7 +97,7 @@ impl fmt::Display for Verdict {
                 write!(f, "OVER the budget of {budget} by {}", percent(by_tenths))
             }
             Self::Under { budget, by_tenths } => {
-                write!(f, "{} below the budget of {budget}, lower that with --write", percent(by_tenths))
+                write!(f, "UNDER the budget of {budget} by {}: lower that", percent(by_tenths))
             }
         }
     }
@@ -125,7 +125,7 @@ mod tests {
         let over = Verdict::Over { budget: 10_000, by_tenths: 123 };
         assert_eq!(over.to_string(), "OVER the budget of 10000 by 12.3 %");
         let under = Verdict::Under { budget: 10_000, by_tenths: 40 };
-        assert_eq!(under.to_string(), "4.0 % below the budget of 10000, lower that with --write");
+        assert_eq!(under.to_string(), "UNDER the budget of 10000 by 4.0 %: lower that");
     }
 
     #[test]

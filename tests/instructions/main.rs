@@ -26,6 +26,9 @@ use kinds::Kind;
 /// Requests of which the average counts: what the start and ten ticks a second cost is lost among them.
 const EXCHANGES: u32 = 2000;
 
+/// What makes a count the budget.
+const WRITE: &str = "cargo run --locked -p lb-tests --bin instructions -- --write";
+
 /// Counts instructions for each kind of request and compares them with the budget.
 #[derive(Debug, Parser)]
 struct Arguments {
@@ -40,7 +43,7 @@ struct Arguments {
 fn main() -> ExitCode {
     match run(&Arguments::parse()) {
         Ok(true) => ExitCode::SUCCESS,
-        // Over the budget.
+        // Over the budget, or so far below it that it is none.
         Ok(false) => ExitCode::from(2),
         Err(error) => {
             eprintln!("{error:#}");
@@ -56,24 +59,25 @@ fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     let text = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
     let mut budget = Budget::parse(&text)?;
     let compiler = compiler();
-    let mut over = Vec::new();
+    let (mut over, mut under) = (Vec::new(), Vec::new());
     for &kind in kinds {
         let profile = callgrind::profile(&program, kind, EXCHANGES).with_context(|| format!("{kind}"))?;
         let counted = profile.instructions / u64::from(EXCHANGES);
         let verdict = budget.verdict(kind, counted);
         writeln!(io::stdout(), "{kind:<10}{counted:>8} instructions for each request: {verdict}")?;
-        if arguments.write {
-            budget.set(kind, counted, &compiler);
-        } else if let Verdict::Over { .. } = verdict {
-            over.push((kind, profile.file));
+        match verdict {
+            _ if arguments.write => budget.set(kind, counted, &compiler),
+            Verdict::Over { .. } => over.push((kind, profile.file)),
+            Verdict::Under { .. } => under.push(kind),
+            Verdict::New | Verdict::Held { .. } => {}
         }
     }
     if arguments.write {
         fs::write(&file, budget.to_string()).with_context(|| format!("cannot write {}", file.display()))?;
-    } else if !over.is_empty() {
-        explain(&over, &budget, &compiler);
+    } else if !over.is_empty() || !under.is_empty() {
+        explain(&over, &under, &budget, &compiler);
     }
-    Ok(over.is_empty() || !has_avx2() || budget.compiler != compiler)
+    Ok((over.is_empty() && under.is_empty()) || !has_avx2() || budget.compiler != compiler)
 }
 
 /// The budget is for a processor that has it: where it is not, searches for bytes cost more.
@@ -103,20 +107,27 @@ fn compiler() -> String {
     String::from_utf8_lossy(&said).trim().to_owned()
 }
 
-fn explain(over: &[(Kind, PathBuf)], budget: &Budget, compiler: &str) {
+fn explain(over: &[(Kind, PathBuf)], under: &[Kind], budget: &Budget, compiler: &str) {
     eprintln!();
+    for kind in under {
+        eprintln!("{kind} is below its budget, which would let it become as dear again: {}.", kind.what());
+    }
+    if !under.is_empty() {
+        eprintln!("Lower the budget in the same commit:\n  {WRITE}");
+    }
     for (kind, file) in over {
         eprintln!("{kind} is over its budget: {}.", kind.what());
         eprintln!("  where they are: callgrind_annotate {} | head -n 60", file.display());
     }
-    eprintln!(
-        "Compare with the commit before: git worktree add, cargo build --release -p lbctl there, and LBCTL=its program before this\n\
-         command. If they are worth it, raise the budget in the same commit and say there what for:\n  \
-         cargo run -p lb-tests --bin instructions -- --write"
-    );
+    if !over.is_empty() {
+        eprintln!(
+            "Compare with the commit before: git worktree add, cargo build --release -p lbctl there, and LBCTL=its program before this\n\
+             command. If they are worth it, raise the budget in the same commit and say there what for:\n  {WRITE}"
+        );
+    }
     if budget.compiler != compiler {
         eprintln!(
-            "The budget was counted with {}, and this is {compiler}, so this is no failure: see whether the commit before is over it as well.",
+            "The budget was counted with {}, and this is {compiler}, so this is no failure: see what the commit before has.",
             budget.compiler
         );
     }

@@ -17,7 +17,7 @@ use nix::{
 };
 use tempfile::TempDir;
 
-use crate::program;
+use crate::{program, wait};
 
 /// Nothing here takes longer on a machine under load.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -104,13 +104,15 @@ impl Running {
     /// Asks it to end, and waits until it has; how it did.
     ///
     /// # Panics
-    /// It has no number.
+    /// It has not within [`PATIENCE`]; it is killed then.
     #[must_use]
+    #[track_caller]
     pub fn stop(mut self) -> ExitStatus {
         let pid = Pid::from_raw(i32::try_from(self.id()).expect("a pid"));
         // It may have ended already.
         let _ = kill(pid, Signal::SIGTERM);
-        self.0.wait().expect("it is ours")
+        let what = format!("process {pid} has ended after SIGTERM");
+        wait::until(&what, PATIENCE, || self.0.try_wait().expect("it is ours"))
     }
 
     /// Ends it at once, without a farewell.

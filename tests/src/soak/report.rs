@@ -8,18 +8,29 @@ use serde_json::{Value, json};
 
 use super::WARM;
 
-/// From a fault until the pair is well again.
+/// From a fault until it has had its effect on requests: its server gets none any more, or the other node has the address.
 #[derive(Clone, Debug)]
 pub struct Window {
     /// The fault.
     pub what: String,
     /// Just before.
     pub from: Moment,
-    /// What failed before this and began before it is the fault's.
+    /// What began before this is the fault's.
     pub to: Moment,
+    /// A warning with one of these in it is the fault's until the pair is well again.
+    pub words: &'static [&'static str],
 }
 
-/// Of both nodes together.
+/// By process.
+pub type Usages = BTreeMap<String, Usage>;
+
+/// Of all of them together.
+pub(super) fn all(usages: &Usages) -> Usage {
+    let sum = |of: fn(&Usage) -> u64| usages.values().map(of).sum();
+    Usage { resident: sum(|one| one.resident), descriptors: sum(|one| one.descriptors) }
+}
+
+/// Of a process.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Usage {
     /// Bytes.
@@ -42,8 +53,8 @@ pub struct Report {
     /// How many were answered, of each kind.
     pub answered: BTreeMap<&'static str, usize>,
     /// At the end of each minute.
-    pub usage: Vec<Usage>,
-    /// That were logged while nothing was wrong.
+    pub usage: Vec<Usages>,
+    /// That no fault explains.
     pub warnings: Vec<String>,
 }
 
@@ -86,33 +97,45 @@ impl Report {
             .collect();
         wrong.extend(self.warnings.iter().map(|line| format!("a warning without a fault: {line}")));
         if let Some((warm, last)) = self.compared() {
-            let grew = |what: &str, before: u64, after: u64| {
-                (after * 100 > before * 105).then(|| format!("{what} grew from {before} to {after}"))
+            let grew = |what: &str, process: &str, before: u64, after: u64| {
+                (after * 100 > before * 105)
+                    .then(|| format!("{what} of the {process} grew from {before} to {after}"))
             };
-            wrong.extend(grew("resident memory", warm.resident, last.resident));
-            wrong.extend(grew("the number of descriptors", warm.descriptors, last.descriptors));
+            for (process, after) in last {
+                let before = warm.get(process).copied().unwrap_or_default();
+                wrong.extend(grew("resident memory", process, before.resident, after.resident));
+                wrong.extend(grew(
+                    "the number of descriptors",
+                    process,
+                    before.descriptors,
+                    after.descriptors,
+                ));
+            }
         }
         wrong
     }
 
     /// Minute 10 and the last one, if that is a later one.
-    fn compared(&self) -> Option<(Usage, Usage)> {
+    fn compared(&self) -> Option<(&Usages, &Usages)> {
         let warm = self.usage.get(usize::try_from(WARM - 1).ok()?)?;
         let last = self.usage.last().filter(|_| self.usage.len() as u64 > WARM)?;
-        Some((*warm, *last))
+        Some((warm, last))
     }
 
     /// For programs.
     #[must_use]
     pub fn to_json(&self) -> Value {
         let usage = |usage: &Usage| json!({"resident": usage.resident, "descriptors": usage.descriptors});
+        let usages = |usages: &Usages| -> Value {
+            usages.iter().map(|(process, one)| (process.clone(), usage(one))).collect()
+        };
         json!({
             "minutes": self.minutes,
             "requests": self.samples.len(),
             "failed": self.failed().count(),
             "reloads": self.reloads,
             "faults": self.windows.iter().map(|window| &window.what).collect::<Vec<_>>(),
-            "usage": self.usage.iter().map(usage).collect::<Vec<_>>(),
+            "usage": self.usage.iter().map(usages).collect::<Vec<_>>(),
             "wrong": self.wrong(),
         })
     }
@@ -129,7 +152,12 @@ impl fmt::Display for Report {
             self.reloads
         )?;
         match self.compared() {
-            Some((warm, last)) => writeln!(f, "minute {WARM}: {warm}; the last one: {last}")?,
+            Some((warm, last)) => {
+                for (process, after) in last {
+                    let before = warm.get(process).copied().unwrap_or_default();
+                    writeln!(f, "{process}: minute {WARM}: {before}; the last one: {after}")?;
+                }
+            }
             None => writeln!(
                 f,
                 "too short to compare memory: that of minute {WARM} is compared with the last one's"
@@ -167,7 +195,7 @@ mod tests {
     }
 
     fn report(samples: Vec<Sample>) -> Report {
-        let window = Window { what: "web1 killed".to_owned(), from: at(100), to: at(110) };
+        let window = Window { what: "web1 killed".to_owned(), from: at(100), to: at(110), words: &[] };
         Report { minutes: 1, windows: vec![window], samples, ..Report::default() }
     }
 
@@ -187,7 +215,12 @@ mod tests {
 
     #[test]
     fn memory_and_descriptors_may_grow_by_a_twentieth_from_minute_ten_on() {
-        let usage = |resident, descriptors| Usage { resident, descriptors };
+        // The other node's shrinks by more.
+        let usage = |resident, descriptors| {
+            let one = Usage { resident, descriptors };
+            let other = Usage { resident: 2000 - resident, descriptors: 200 - descriptors };
+            Usages::from([("daemon of lb1".to_owned(), one), ("daemon of lb2".to_owned(), other)])
+        };
         let mut report = report(Vec::new());
         report.usage = vec![usage(900, 90); 9];
         report.usage.extend([usage(1000, 100), usage(1050, 105)]);
@@ -196,7 +229,10 @@ mod tests {
         let wrong = report.wrong();
         assert_eq!(
             wrong,
-            ["resident memory grew from 1000 to 1051", "the number of descriptors grew from 100 to 106"]
+            [
+                "resident memory of the daemon of lb1 grew from 1000 to 1051",
+                "the number of descriptors of the daemon of lb1 grew from 100 to 106"
+            ]
         );
         report.usage.truncate(10);
         assert!(report.wrong().is_empty());
