@@ -45,7 +45,8 @@ pub(super) fn looped(facts: &Facts<'_>, group: &Group) -> Vec<Problem> {
         what: format!("{peer} of {} is an address of this machine", node_of(facts, member, peer)),
         since: None,
         look_at: format!(
-            "what is sent there never leaves it, so the nodes do not hear each other over {}, and both may hold it. Take the address off              (ip address shows where it is), or write the node's own one into unicast_addresses of both files and restart lbctl.",
+            "what is sent there never leaves it, so the nodes do not hear each other over {}, and both may hold it. Take the address off (ip \
+             address shows where it is), or write the node's own one into unicast_addresses of both files and restart lbctl.",
             member.name()
         ),
     })
