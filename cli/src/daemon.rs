@@ -81,7 +81,6 @@ use certificates::Certificates;
 use clock::Instants;
 use control::{Command, ControlSocket, Counters};
 use group::Group;
-use hello::Session;
 pub(crate) use hello::room as hello_room;
 use journal::Journal;
 use neighbours::Neighbours;
@@ -192,7 +191,7 @@ impl Daemon {
                 Event::Changed(change) => self.take_changes(change),
                 Event::Speaker(Some(Report::Said(message))) => self.handle_speaker(now, message)?,
                 Event::Speaker(Some(Report::Lost(loss))) => self.take_loss(&loss),
-                Event::Speaker(Some(Report::Unreadable)) => self.losses.unreadable_total += 1,
+                Event::Speaker(Some(Report::Unreadable { count })) => self.losses.unreadable_total += count,
                 Event::Speaker(Some(Report::Unguarded { why })) => self.take_unguarded(&why),
                 Event::Speaker(None) => self.handle_speaker_end(),
                 Event::Command(command) => self.handle_command(now, command),
@@ -304,12 +303,11 @@ impl Daemon {
         // Before the speaker is told what follows from it.
         self.settle_drain(now);
         self.settle_rehearsals(now);
-        let session = self.neighbours.as_ref().map(Neighbours::session);
-        let trusts = session.is_some_and(Session::is_proven);
-        let sources = session.map_or_else(Vec::new, Session::sources);
+        let trusts = self.neighbours.as_ref().is_some_and(|known| known.session().is_proven());
+        let sources = self.neighbours.as_mut().map_or(&[][..], |known| known.named(now));
         for group in &mut self.groups {
             group.tracker.handle_timeout(now);
-            if let (Some(told), Some(speaker)) = (group.changed_readiness(trusts, &sources), &self.speaker) {
+            if let (Some(told), Some(speaker)) = (group.changed_readiness(trusts, sources), &self.speaker) {
                 speaker.set_readiness(&group.config.name, told);
             }
         }

@@ -107,9 +107,9 @@ fn by_unicast_the_address_of_another_node_is_not_one_of_this_machine() {
     let output = run(&mut command, &file);
     assert_eq!(output.status.code(), Some(78), "{output:?}");
     let error = "on this machine: 192.0.2.12, where [vip.web] reaches another node by unicast, is an address of this machine (interface \
-                 lo): what is sent there never leaves it; remove it here, or write that node's own one into unicast_addresses\n";
+                 lo): what that node sends is dropped here; remove it, or write that node's own one into unicast_addresses\n";
     assert!(stderr(&output).contains(error), "{output:?}");
-    assert!(!stderr(&check(&["--here"], &file)).contains("never leaves it"));
+    assert!(!stderr(&check(&["--here"], &file)).contains("is dropped here"));
 }
 
 #[test]

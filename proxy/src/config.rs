@@ -378,6 +378,7 @@ impl Frontend {
 
 /// Logs count listeners from 1, and [`Frontend::tls`] and the like from 0.
 fn among_listeners(place: usize) -> usize {
+    debug_assert!(place > 0, "listeners count from 1");
     place.saturating_sub(1)
 }
 

@@ -68,8 +68,8 @@ fn run(arguments: &Arguments) -> anyhow::Result<bool> {
         match verdict {
             _ if arguments.write => budget.set(kind, counted, &compiler),
             Verdict::Over { .. } => over.push((kind, profile.file)),
-            Verdict::Under { .. } => under.push(kind),
-            Verdict::New | Verdict::Held { .. } => {}
+            Verdict::Under { .. } | Verdict::New => under.push(kind),
+            Verdict::Held { .. } => {}
         }
     }
     if arguments.write {
@@ -110,10 +110,13 @@ fn compiler() -> String {
 fn explain(over: &[(Kind, PathBuf)], under: &[Kind], budget: &Budget, compiler: &str) {
     eprintln!();
     for kind in under {
-        eprintln!("{kind} is below its budget, which would let it become as dear again: {}.", kind.what());
+        eprintln!(
+            "{kind} is below its budget, which would let it become as dear again, or has none: {}.",
+            kind.what()
+        );
     }
     if !under.is_empty() {
-        eprintln!("Lower the budget in the same commit:\n  {WRITE}");
+        eprintln!("Write the budget anew in the same commit:\n  {WRITE}");
     }
     for (kind, file) in over {
         eprintln!("{kind} is over its budget: {}.", kind.what());

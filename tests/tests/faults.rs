@@ -144,6 +144,7 @@ fn node_without_descriptors_whose_speaker_dies_says_so_to_the_other_and_comes_ba
             speaker["restarts_total"].as_u64() >= Some(2),
             "the one that was killed, and those that could not be started: {speaker}"
         );
+        assert_eq!(speaker["last_restart"]["is_missing"], true, "{speaker}");
     });
 }
 

@@ -454,6 +454,10 @@ fn degraded_node_resigns_towards_keepalived() {
         let given = scene.record().unwrap().len();
         scene.heal("lb1").unwrap();
         // It resigned once, and is a Backup again.
-        stays(&scene, "lb2", given)
+        stays(&scene, "lb2", given)?;
+        match order::claims(&scene, before) {
+            1 => Ok(()),
+            claims => Err(format!("{claims} claims")),
+        }
     });
 }

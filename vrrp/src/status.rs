@@ -94,7 +94,7 @@ pub struct MemberStatus {
     /// Why it can neither send nor hear; `None` while it can.
     #[serde(default)]
     pub trouble: Option<String>,
-    /// Addresses of other nodes, by unicast, that this machine has itself: nothing that is sent to them leaves it.
+    /// Addresses of other nodes, by unicast, that this machine has itself: its kernel drops what comes from them.
     #[serde(default)]
     pub looped: Vec<IpAddr>,
     /// Counters by name: advertisements sent, received, and rejected by reason, and announcements. Names that never counted are

@@ -280,6 +280,15 @@ impl Watched {
                 "responses of OCSP are renewed, or have ended"
             );
         }
+        for one in &certificates {
+            if let Some(fault) = one.certificate.chain_fault(now) {
+                tracing::warn!(
+                    frontend = self.frontend,
+                    file = one.file,
+                    "a certificate that is renewed {fault}"
+                );
+            }
+        }
         if !certificates.is_empty() || !is_as_long {
             tracing::info!(frontend = self.frontend, files = files(certificates), "certificates are renewed");
         }

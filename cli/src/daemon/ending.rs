@@ -55,7 +55,7 @@ impl Daemon {
         let held: Vec<String> = self.held().into_iter().map(str::to_owned).collect();
         for group in &held {
             // Who sends a signal hears no answer, and whoever shuts the machine down means it.
-            if let Some(why) = self.unready_heirs(group) {
+            if let Some(why) = self.without_takers(group) {
                 tracing::warn!(
                     by,
                     group,
@@ -144,7 +144,7 @@ impl Daemon {
     pub(super) fn whereabouts(&self, name: &str) -> Whereabouts {
         let group = self.groups.iter().find(|group| group.config.name == name);
         match group.map(|group| (group.state(), group)) {
-            Some((State::Active, _)) => Whereabouts::Here { why: self.unready_heirs(name) },
+            Some((State::Active, _)) => Whereabouts::Here { why: self.without_takers(name) },
             Some((State::Initialize, group)) => {
                 let reason = group.status.as_ref().map(|(_, status)| status.reason.clone());
                 Whereabouts::GivenUp(reason.unwrap_or_default())

@@ -53,7 +53,7 @@ const TTL: u8 = 255;
 /// Boots of a peer that are remembered, so that none of their hellos can be replayed.
 const PAST_BOOTS: usize = 16;
 
-/// Addresses that the speaker is told of, more than any cluster has: a forger may name as many as there is room for in a hello.
+/// Addresses that the speaker is told of, of all nodes together: a forger may name as many as there is room for in a hello.
 const SOURCES: usize = 64;
 
 /// Boots of a peer that a hello names.
@@ -387,12 +387,21 @@ impl Session {
         &self.peers
     }
 
-    /// The addresses that the other nodes have said they have, in order: whoever advertises from one of them is no stranger.
+    /// The addresses that the other nodes say they have, in order, as far as they are heard: whoever advertises from one of them is no
+    /// stranger. Of each node no more than its part, and those first that IPv6 is advertised from.
     pub(super) fn sources(&self) -> Vec<IpAddr> {
-        let said = self.peers.iter().filter_map(|peer| peer.last.as_ref());
-        let all = said.flat_map(|(_, hello)| &hello.addresses).flat_map(|interface| &interface.addresses);
-        let all: BTreeSet<_> = all.copied().collect();
-        all.into_iter().take(SOURCES).collect()
+        let most = SOURCES / self.peers.len().max(1);
+        let said = self.peers.iter().filter(|peer| !peer.silent).filter_map(|peer| peer.last.as_ref());
+        let of_each = said.flat_map(|(_, hello)| {
+            let all: BTreeSet<_> =
+                hello.addresses.iter().flat_map(|interface| &interface.addresses).copied().collect();
+            let is_link_local =
+                |address: &IpAddr| matches!(address, IpAddr::V6(one) if one.is_unicast_link_local());
+            let (first, last): (Vec<_>, Vec<_>) = all.into_iter().partition(is_link_local);
+            first.into_iter().chain(last).take(most)
+        });
+        let all: BTreeSet<_> = of_each.collect();
+        all.into_iter().collect()
     }
 
     /// Those that are heard, and how far they are with signed advertisements.

@@ -10,7 +10,6 @@ use super::{
     clock::Instants,
     journal::{News, Subject},
     problems,
-    // Losses that follow one another within `ROW` are one row; `MANY` in a row are a problem, and no longer told one by one.
     speaker_link::{Loss, MANY, ROW},
 };
 use crate::{
@@ -69,7 +68,11 @@ impl Daemon {
     pub(super) fn take_loss(&mut self, loss: &Loss) {
         self.losses.restarts_total += 1;
         let at = Instants::now().wall_of(loss.at);
-        self.losses.last_restart = Some(SpeakerRestart { at, how: loss.how.clone() });
+        // How one has ended is known a moment after it, when the next one may have failed to start already.
+        if self.losses.last_restart.as_ref().is_none_or(|last| last.at <= at) {
+            let (how, is_missing) = (loss.how.clone(), loss.is_missing);
+            self.losses.last_restart = Some(SpeakerRestart { at, how, is_missing });
+        }
         self.row_of_losses.take(loss.at);
         self.tell_losses(loss.at);
     }
@@ -77,12 +80,12 @@ impl Daemon {
     /// Those that are to be told by now.
     pub(super) fn tell_losses(&mut self, now: Moment) {
         let Some((count, within)) = self.row_of_losses.news(now) else { return };
-        let Some(SpeakerRestart { at, how }) = self.losses.last_restart.clone() else { return };
+        let Some(SpeakerRestart { at, how, is_missing }) = self.losses.last_restart.clone() else { return };
         let how = words(count, within, &how);
         tracing::warn!(restarts = self.losses.restarts_total, how, "a speaker was lost");
         let node = self.identity.name();
         let subject = Subject { kind: EventKind::Speaker, name: node.to_owned(), group: None };
-        let (from, to) = ("lost".to_owned(), "running".to_owned());
+        let (from, to) = ("lost".to_owned(), if is_missing { "not running" } else { "running" }.to_owned());
         let news = News { at: Some(at), from, to, reason: how, addresses: Vec::new() };
         self.journal.tell(node, subject, news);
     }
@@ -123,8 +126,8 @@ fn again_and_again(count: u64, since: Timestamp, last: &SpeakerRestart, now: Tim
         what: "the speaker dies again and again".to_owned(),
         since: Some(since),
         look_at: format!(
-            "{count} times in a row, the last time {} ago: it {}. Each time another one goes on in its place, and one that comes late loses \
-             the addresses. After signal 9: who kills it, or is memory short (journalctl -k)? Else look at {}. Until that is mended the \
+            "{count} times in a row, the last time {} ago: it {}. Another one goes on in its place as soon as it can be started, and one that \
+             comes late loses the addresses. After signal 9: who kills it, or is memory short (journalctl -k)? Else look at {}. Until that is mended the \
              other node had better hold the addresses: lbctl drain",
             age(now.saturating_since(last.at)),
             last.how,
@@ -135,12 +138,13 @@ fn again_and_again(count: u64, since: Timestamp, last: &SpeakerRestart, now: Tim
 
 /// What has to be known of that for a while.
 pub(super) fn note(speaker: &Speaker, now: Timestamp) -> Option<String> {
-    let SpeakerRestart { at, how } = speaker.last_restart.as_ref()?;
+    let SpeakerRestart { at, how, is_missing } = speaker.last_restart.as_ref()?;
     let ago = now.saturating_since(*at);
     (ago < NOTED).then(|| {
-        let times = match speaker.restarts_total {
-            1 => "was restarted".to_owned(),
-            many => format!("was restarted {many} times, the last time"),
+        let times = match (speaker.restarts_total, is_missing) {
+            (1, false) => "was restarted".to_owned(),
+            (many, false) => format!("was restarted {many} times, the last time"),
+            (many, true) => format!("was to be started {many} times, the last time"),
         };
         format!("the speaker {times} {} ago: it {how}; look at {}", age(ago), service::log())
     })
@@ -168,6 +172,7 @@ mod tests {
             last_restart: Some(SpeakerRestart {
                 at: at("2026-11-28T03:00:00Z"),
                 how: "was ended by signal 9 (SIGKILL)".to_owned(),
+                is_missing: false,
             }),
             unreadable_total: 0,
         };
@@ -179,6 +184,10 @@ mod tests {
         let begin = "the speaker was restarted 3 times, the last time 59 m 59 s ago: it was ended by";
         assert!(often.starts_with(begin), "{often}");
         assert_eq!(said(&of(3), "2026-11-28T04:00:00Z"), "");
+        let mut missing = of(3);
+        missing.last_restart.as_mut().expect("one").is_missing = true;
+        let begin = "the speaker was to be started 3 times, the last time 12 s ago: it ";
+        assert!(said(&missing, "2026-11-28T03:00:12Z").starts_with(begin));
         assert_eq!(note(&Speaker::default(), at("2026-11-28T03:00:00Z")), None);
     }
 
@@ -254,13 +263,14 @@ mod tests {
     fn that_a_speaker_dies_again_and_again_says_how_often_how_and_what_to_do() {
         let at = |text| Timestamp::parse(text).expect("a timestamp");
         let last = SpeakerRestart {
+            is_missing: false,
             at: at("2026-11-28T03:05:00Z"),
             how: "was ended by signal 9 (SIGKILL)".to_owned(),
         };
         let problem = again_and_again(54, at("2026-11-28T03:00:00Z"), &last, at("2026-11-28T03:05:02Z"));
         assert_eq!(problem.what, "the speaker dies again and again");
         assert_eq!(problem.since, Some(at("2026-11-28T03:00:00Z")));
-        let begin = "54 times in a row, the last time 2 s ago: it was ended by signal 9 (SIGKILL). Each time";
+        let begin = "54 times in a row, the last time 2 s ago: it was ended by signal 9 (SIGKILL). Another one goes on";
         assert!(problem.look_at.starts_with(begin), "{}", problem.look_at);
         assert!(problem.look_at.ends_with("lbctl drain"), "{}", problem.look_at);
         let gathered = words(54, Duration::from_secs(60), &last.how);

@@ -16,6 +16,9 @@ use crate::signing;
 /// Between two attempts to bind the hello's port.
 const RETRY: Duration = Duration::from_secs(1);
 
+/// Between two looks at the addresses that hellos name: whoever forges hellos makes no more orders for the speaker than that.
+const NAMED_EVERY: Duration = Duration::from_secs(1);
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Neighbours {
@@ -23,6 +26,8 @@ pub(super) struct Neighbours {
     own: IpAddr,
     endpoint: Result<Endpoint, (io::Error, Moment)>,
     send_failed: bool,
+    /// What hellos named at the last look, and when the next one is due.
+    named: (Vec<IpAddr>, Moment),
 }
 
 impl Neighbours {
@@ -45,7 +50,7 @@ impl Neighbours {
         if let Err((error, _)) = &endpoint {
             tracing::warn!(%error, address = %own, port = PORT, "can't bind the hello's port; trying each second");
         }
-        Self { session, own, endpoint, send_failed: false }
+        Self { session, own, endpoint, send_failed: false, named: (Vec::new(), now) }
     }
 
     /// The socket, for another process or session, and what is known.
@@ -56,6 +61,15 @@ impl Neighbours {
 
     pub(super) fn session(&self) -> &Session {
         &self.session
+    }
+
+    /// The addresses that the other nodes say they have, as they said at the last look.
+    pub(super) fn named(&mut self, now: Moment) -> &[IpAddr] {
+        let (named, next) = &mut self.named;
+        if now >= *next {
+            (*named, *next) = (self.session.sources(), now + NAMED_EVERY);
+        }
+        named
     }
 
     /// Why no hello leaves or comes, if that is so.

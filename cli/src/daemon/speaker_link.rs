@@ -94,7 +94,10 @@ pub enum Report {
     /// A speaker was lost, and another one is started in its place; how it ended is known a moment after that.
     Lost(Loss),
     /// A speaker has said what can't be read.
-    Unreadable,
+    Unreadable {
+        /// So many times since this was told last.
+        count: u64,
+    },
     /// Nobody takes the addresses of a dead speaker away before their lease ends.
     Unguarded {
         /// In a clause.
@@ -392,7 +395,7 @@ mod tests {
         for number in 1..=4 {
             let next = timeout(PATIENCE, reports.recv()).await.expect("it is told").expect("the link lives");
             let is_next = match next {
-                Report::Unreadable => number <= 3,
+                Report::Unreadable { count: 1 } => number <= 3,
                 Report::Said(Said::Stopped) => number == 4,
                 _ => false,
             };

@@ -61,6 +61,17 @@ pub enum ToSpeaker {
     },
 }
 
+impl ToSpeaker {
+    /// The same without the addresses of other nodes, which are many and can wait for the next readiness.
+    pub fn without_sources(&self) -> Self {
+        let mut message = self.clone();
+        if let Self::Readiness { sources, .. } = &mut message {
+            sources.clear();
+        }
+        message
+    }
+}
+
 /// From the speaker to the daemon.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub enum FromSpeaker {

@@ -121,8 +121,10 @@ fn chain_that_lacks_its_authority_is_noted_until_that_is_there() {
         fs::write(path.with_file_name("site.pem"), include_str!("../good/lone.pem")).expect("written");
     });
     let is_noted = |daemon: &Daemon| {
-        let said = String::from_utf8(daemon.verb(&["status"]).stdout).expect("text");
+        let status = daemon.verb(&["status"]);
+        let said = String::from_utf8(status.stdout).expect("text");
         let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(said.contains("web"), "{said}");
         said.contains("site.pem of frontend web has no certificate of its authority /O=Example/CN=Example intermediate behind its own")
     };
     daemon.wait_until("it is noted", is_noted);

@@ -341,7 +341,9 @@ impl HostSet {
         }
         match ipv6(host) {
             Some(address) => {
-                self.patterns.iter().any(|pattern| pattern.matches(address.to_string().as_bytes()))
+                // Nothing is below an address.
+                let exact = self.patterns.iter().filter(|pattern| !pattern.wildcard);
+                exact.into_iter().any(|pattern| pattern.matches(address.to_string().as_bytes()))
             }
             None => self.patterns.iter().any(|pattern| pattern.matches(name_of(host))),
         }

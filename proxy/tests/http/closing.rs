@@ -174,10 +174,10 @@ async fn client_that_has_said_close_and_got_little_is_closed_at_once() {
         assert!(String::from_utf8(read_all(&mut client).await.unwrap()).unwrap().ends_with("\r\n\r\nok"));
         // Each is a moment later than the one before; whoever is still read reads them all.
         let mut taken = 0;
-        while taken < 300 && client.write_all(b"x").await.is_ok() {
+        while taken < 20 && client.write_all(b"x").await.is_ok() {
             taken += 1;
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        assert_eq!(taken < 300, is_at_once, "{request:?}: {taken} bytes were taken");
+        assert_eq!(taken < 20, is_at_once, "{request:?}: {taken} bytes were taken");
     }
 }

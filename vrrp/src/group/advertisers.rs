@@ -90,7 +90,6 @@ impl Advertisers {
         let before = self.take_gone(now, &said);
         // Who is back has been heard again, and is worth more than any who was heard once.
         let once = if before.is_some() { Duration::ZERO } else { ONCE };
-        // There may be more: nodes that have left the file.
         while !is_node && self.strangers() >= STRANGERS {
             let all = self.known.iter().enumerate().filter(|(_, known)| known.may_go(now, once));
             let Some((oldest, _)) = all.min_by_key(|(_, known)| known.advertiser.said.at()) else {
@@ -154,6 +153,12 @@ impl Advertisers {
                 known.whose = whose;
                 known.advertiser.is_node = is_node;
             }
+        }
+        // Who is none any more is a stranger, of whom there are no more than before.
+        while self.strangers() > STRANGERS {
+            let all = self.known.iter().enumerate().filter(|(_, known)| !known.advertiser.is_node);
+            let Some((oldest, _)) = all.min_by_key(|(_, known)| known.advertiser.said.at()) else { return };
+            self.known.remove(oldest);
         }
     }
 
@@ -323,6 +328,34 @@ mod tests {
         assert!(advertisers.note(at(2), ours(TRUTH, 2), SECOND, Whose::Node), "the file goes before");
         advertisers.nodes_changed(|_| Whose::Named);
         assert_eq!(advertisers.all().filter(|one| one.is_node).count(), NAMED);
+    }
+
+    /// Whoever sends one forged hello after the other has others named each time, and advertises from all of them.
+    #[test]
+    fn however_often_hellos_name_others_no_more_are_kept() {
+        let mut advertisers = Advertisers::default();
+        for round in 0..1_000_u32 {
+            let whose = |source| {
+                if (0..8).any(|one| source == forged(8 * round + one)) {
+                    Whose::Named
+                } else {
+                    Whose::Stranger
+                }
+            };
+            advertisers.nodes_changed(whose);
+            for packet in 0..2 {
+                for one in 0..8 {
+                    let (now, source) = (u64::from(10 * round + packet), forged(8 * round + one));
+                    advertisers.note(
+                        at(now),
+                        ours(source, now),
+                        Some(Duration::from_millis(40_950)),
+                        Whose::Named,
+                    );
+                }
+            }
+            assert!(advertisers.known.len() <= NAMED + STRANGERS, "{}", advertisers.known.len());
+        }
     }
 
     /// The eight places change hands every three seconds, and he sends every ten, or as seldom as VRRPv3 allows.

@@ -27,7 +27,7 @@ pub(super) struct MemberIo {
     pub(super) receiver: Receiver,
     /// What was wrong with what was received here.
     pub(super) counters: BTreeMap<&'static str, u64>,
-    /// Peers by unicast whose address this machine has: nothing that is sent to them leaves it.
+    /// Peers by unicast whose address this machine has: its kernel drops what comes from them.
     pub(super) looped: Vec<IpAddr>,
     /// Where it is, or what it waits for.
     pub(super) station: Result<Station, String>,
@@ -63,8 +63,8 @@ pub(super) struct Settled {
     pub(super) source: Option<Option<IpAddr>>,
     /// To tell the machine.
     pub(super) link: Option<Result<(), String>>,
-    /// A peer by unicast that has become one whose address this machine has.
-    pub(super) looped: Option<IpAddr>,
+    /// Peers by unicast that have become such whose address this machine has.
+    pub(super) looped: Vec<IpAddr>,
     /// Those peers are others than before.
     pub(super) looped_changed: bool,
 }
@@ -112,7 +112,7 @@ impl MemberIo {
         let mut settled = Settled::default();
         let peers = self.config.transport.unicast().map_or(&[][..], |unicast| &unicast.peers);
         let looped: Vec<_> = peers.iter().filter(|peer| interfaces.is_here(**peer)).copied().collect();
-        settled.looped = looped.iter().find(|peer| !self.looped.contains(peer)).copied();
+        settled.looped = looped.iter().filter(|peer| !self.looped.contains(peer)).copied().collect();
         settled.looped_changed = self.looped != looped;
         self.looped = looped;
         let mut found = interfaces.find(&self.config.interface, self.config.family(), virtual_addresses);
@@ -183,8 +183,7 @@ impl MemberIo {
         station.socket.filter(&self.config, strictly).map_err(|error| error.to_string())
     }
 
-    /// Sends to the group, or to each of the other nodes, also if one of them can't be reached, but to none whose address is here; the first
-    /// error in words.
+    /// Sends to the group, or to each of the other nodes, also if one of them can't be reached; the first error in words.
     pub(super) fn transmit(
         &self,
         advertisement: &Advertisement,
@@ -195,9 +194,6 @@ impl MemberIo {
             station.home.source.ok_or_else(|| format!("{} has no address of its own", station.home.name))?;
         let mut sent = Ok(());
         for destination in self.config.transport.destinations(Family::of(source)) {
-            if self.looped.contains(&destination) {
-                continue;
-            }
             let (password, form) = (self.config.password.as_ref(), self.config.checksum);
             let mut message = advertisement.encode_with(password, form, source, destination);
             if let Some((secret, sender)) = &mut signing {

@@ -197,8 +197,8 @@ fn check_interface(
         findings.extend(unicast.peers.iter().filter_map(|peer| {
             let here = &looped(peer)?.interface;
             Some(fatal(format!(
-                "{peer}, where [vip.{vip}] reaches another node by unicast, is an address of this machine (interface {here}): what is sent \
-                 there never leaves it; remove it here, or write that node's own one into unicast_addresses"
+                "{peer}, where [vip.{vip}] reaches another node by unicast, is an address of this machine (interface {here}): what that \
+                 node sends is dropped here; remove it, or write that node's own one into unicast_addresses"
             )))
         }));
     } else if !own.iter().any(|local| local.is_source(family)) {

@@ -135,20 +135,32 @@ impl Daemon {
         ready.is_empty().then_some(why)
     }
 
-    /// The same, where there are other nodes and each of them says how it is.
-    pub(in crate::daemon) fn unready_heirs(&self, group: &str) -> Option<String> {
+    /// Why nobody would take a group over if this node gave it up, however much worse they would serve; where there are other nodes and each of
+    /// them says how it is.
+    pub(in crate::daemon) fn without_takers(&self, group: &str) -> Option<String> {
         let nodes = &self.config.cluster.nodes;
         let all_say = nodes.len() > 1 && nodes.iter().all(|node| node.kind == PeerKind::Lbctl);
-        all_say.then(|| self.no_heir(group)).flatten()
+        let (takers, why) = self.peers_but_for(group, |hello| unable(&hello.ready));
+        (all_say && takers.is_empty()).then_some(why)
     }
 
     /// Nodes that could take a group over now and say so; and why the others can't.
     pub(super) fn ready_peers(&self, group: &str) -> (Vec<Heir>, String) {
+        let held = self.groups.iter().find(|held| held.config.name == group);
+        let refused = held.map(|held| held.refused.clone()).unwrap_or_default();
+        let level = self.degraded(group);
+        self.peers_but_for(group, |hello| obstacle(hello, level, &refused))
+    }
+
+    /// Nodes that are heard and that nothing stands against; and what does against the others.
+    fn peers_but_for(
+        &self,
+        group: &str,
+        obstacle: impl Fn(&GroupHello) -> Option<String>,
+    ) -> (Vec<Heir>, String) {
         let own = self.identity.name();
         let session = self.neighbours.as_ref().map(|neighbours| neighbours.session());
         let (mut ready, mut reasons) = (Vec::new(), Vec::new());
-        let held = self.groups.iter().find(|held| held.config.name == group);
-        let refused = &held.map(|held| held.refused.clone()).unwrap_or_default();
         for node in self.config.cluster.nodes.iter().filter(|node| node.name != own) {
             let name = &node.name;
             if node.kind == PeerKind::Keepalived {
@@ -158,7 +170,7 @@ impl Daemon {
             let peer = session.and_then(|session| session.peers().iter().find(|peer| peer.name == *name));
             match peer.map(|peer| (peer, peer.group(group))) {
                 Some((peer, _)) if peer.has_ended() => reasons.push(format!("{name} is stopped")),
-                Some((peer, Some(hello))) => match obstacle(hello, self.degraded(group), refused) {
+                Some((peer, Some(hello))) => match obstacle(hello) {
                     None => ready.push(self.heir(peer, hello)),
                     Some(why) => reasons.push(format!("{name} {why}")),
                 },
@@ -238,6 +250,14 @@ pub(in crate::daemon) fn unready(
     })
 }
 
+/// Why a node that is so ready takes nothing over, whoever gives it up.
+fn unable(ready: &Ready) -> Option<String> {
+    match ready {
+        Ready::Yes | Ready::Degraded { .. } => None,
+        Ready::Starting { .. } | Ready::Leaving { .. } | Ready::Fault { .. } => unready(ready, 0, None),
+    }
+}
+
 /// Each once: groups have their nodes in common.
 fn warn(all: &mut Vec<String>, more: impl IntoIterator<Item = String>) {
     for warning in more {
@@ -250,6 +270,15 @@ fn warn(all: &mut Vec<String>, more: impl IntoIterator<Item = String>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whoever_is_degraded_takes_what_is_given_up() {
+        let reasons = vec!["backend web has no server".to_owned()];
+        assert_eq!(unable(&Ready::Degraded { reasons }), None);
+        assert_eq!(unable(&Ready::Yes), None);
+        let reason = "drained by root".to_owned();
+        assert_eq!(unable(&Ready::Fault { reason }).as_deref(), Some("can't hold it (drained by root)"));
+    }
 
     fn said(ready: Ready, priority: u8, refuses: Option<&str>) -> GroupHello {
         GroupHello {

@@ -37,7 +37,7 @@ pub(super) fn unheld(facts: &Facts<'_>, group: &Group, report: &Report) -> Optio
     })
 }
 
-/// Other nodes of a vip by unicast whose address this machine has: neither hears the other.
+/// Other nodes of a vip by unicast whose address this machine has: it does not hear them.
 pub(super) fn looped(facts: &Facts<'_>, group: &Group) -> Vec<Problem> {
     let members = group.status.iter().flat_map(|(_, status)| &status.members).zip(&group.config.members);
     let each = members.flat_map(|(said, member)| said.looped.iter().map(move |peer| (member, *peer)));
@@ -45,8 +45,7 @@ pub(super) fn looped(facts: &Facts<'_>, group: &Group) -> Vec<Problem> {
         what: format!("{peer} of {} is an address of this machine", node_of(facts, member, peer)),
         since: None,
         look_at: format!(
-            "what is sent there never leaves it, so the nodes do not hear each other over {}, and both may hold it. Take the address off (ip \
-             address shows where it is), or write the node's own one into unicast_addresses of both files and restart lbctl.",
+            "what that node sends is dropped here, so {} may get two holders. Take the address off (ip address shows where it is), or write the node's own one into unicast_addresses of both files and restart lbctl.",
             member.name()
         ),
     })

@@ -160,8 +160,11 @@ impl Keeper {
             let pause_ms = pause.as_millis();
             tracing::debug!(pause_ms, "the speaker {lost}; another one is started");
             if let Lost::NotStarted(_) = lost {
-                // There is no process whose end somebody waits for.
-                let _ = self.reports.send(Report::Lost(Loss::new(Moment::now(), &lost, None))).await;
+                // There is no process whose end somebody waits for; nor is a daemon waited for that is behind.
+                let (reports, loss) = (self.reports.clone(), Loss::new(Moment::now(), &lost, None));
+                tokio::spawn(async move {
+                    let _ = reports.send(Report::Lost(loss)).await;
+                });
             }
             if pause > Duration::ZERO {
                 self.wait_out(pause).await;
@@ -240,7 +243,7 @@ impl Keeper {
         let began = self.began;
         let mut said_anything = false;
         let mut told_to_end = None;
-        let mut unreadable: u64 = 0;
+        let (mut unreadable, mut untold): (u64, u64) = (0, 0);
         if let Some(ending) = &self.ending {
             told_to_end = Some(began);
             self.tell_to_end(child, &ending.reason);
@@ -256,7 +259,12 @@ impl Keeper {
                         if unreadable.is_power_of_two() {
                             tracing::warn!(unreadable, length, "{UNREADABLE}");
                         }
-                        let _ = self.reports.send(Report::Unreadable).await;
+                        // Never waited for: a daemon that is behind has more to do than to count.
+                        if self.reports.try_send(Report::Unreadable { count: untold + 1 }).is_ok() {
+                            untold = 0;
+                        } else {
+                            untold += 1;
+                        }
                     }
                     News::Said(message) => {
                         if !std::mem::replace(&mut said_anything, true) {
@@ -507,10 +515,12 @@ pub(super) fn configuration(
     pasts: &BTreeMap<String, Past>,
     first: &[ToSpeaker],
 ) -> ToSpeaker {
+    // They come with the next readiness, in time, and there are many of them.
+    let first = first.iter().map(ToSpeaker::without_sources).collect::<Vec<_>>();
     let with = |most: usize| {
         let mut pasts = pasts.clone();
         pasts.values_mut().for_each(|past| past.shorten(most));
-        ToSpeaker::Configure { groups: groups.to_vec(), pasts, first: first.to_vec() }
+        ToSpeaker::Configure { groups: groups.to_vec(), pasts, first: first.clone() }
     };
     let bare = || ToSpeaker::Configure { groups: groups.to_vec(), pasts: BTreeMap::new(), first: Vec::new() };
     PASTS.into_iter().map(with).find(fits).unwrap_or_else(bare)

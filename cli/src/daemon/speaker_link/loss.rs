@@ -26,13 +26,15 @@ impl fmt::Display for Lost {
     }
 }
 
-/// A speaker that another one was started for.
+/// A speaker that another one was started for, or could not be.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Loss {
     /// When that was seen.
     pub at: Moment,
     /// In words, with the speaker for a subject: `was ended by signal 9 (SIGKILL)`.
     pub how: String,
+    /// None was there: it could not be started.
+    pub is_missing: bool,
 }
 
 impl Loss {
@@ -42,7 +44,7 @@ impl Loss {
             (Lost::Ended(_), Some(status)) => in_words(status),
             (lost, _) => lost.to_string(),
         };
-        Self { at, how }
+        Self { at, how, is_missing: matches!(lost, Lost::NotStarted(_)) }
     }
 }
 

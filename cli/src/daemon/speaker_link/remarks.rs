@@ -7,10 +7,10 @@ use lb_vrrp::Moment;
 
 use crate::speaker::protocol::LogLevel;
 
-/// Speakers that are lost within this are one row, as in what is told of them.
+/// Speakers that are lost within this after the one before are one row.
 pub(in crate::daemon) const ROW: Duration = Duration::from_secs(300);
 
-/// From so many in a row on nothing is said twice.
+/// From so many in a row on nothing that they say is logged twice, they are a problem of the status, and they are no longer told one by one.
 pub(in crate::daemon) const MANY: u64 = 4;
 
 /// Different things that are said in a row, at most.
@@ -21,7 +21,7 @@ pub(super) struct Remarks {
     /// When the last speaker was lost, and how many have been in this row.
     lost: Option<Moment>,
     count: u64,
-    /// Without their figures.
+    /// Without the numbers that are words of their own.
     said: BTreeSet<String>,
 }
 
@@ -40,14 +40,22 @@ impl Remarks {
         if level == LogLevel::Debug || self.count < MANY || !self.is_row(now) {
             return level;
         }
-        let is_new = self.said.len() < DIFFERENT
-            && self.said.insert(text.replace(|one: char| one.is_ascii_digit(), ""));
-        if is_new { level } else { LogLevel::Debug }
+        if self.said.len() < DIFFERENT && self.said.insert(without_figures(text)) {
+            level
+        } else {
+            LogLevel::Debug
+        }
     }
 
     fn is_row(&self, now: Moment) -> bool {
         self.lost.is_some_and(|at| now.saturating_since(at) < ROW)
     }
+}
+
+/// How long and how often differs from speaker to speaker. Names and addresses, which have digits as well, are what it is about.
+fn without_figures(text: &str) -> String {
+    let is_figure = |word: &&str| word.bytes().all(|byte| byte.is_ascii_digit());
+    text.split(' ').filter(|word| !is_figure(word)).collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
@@ -75,8 +83,10 @@ mod tests {
         assert_eq!(told, [4, 4]);
         let debug = remarks.level(at(600), LogLevel::Debug, "anything");
         assert_eq!((debug, remarks.said.len()), (LogLevel::Debug, 2));
-        // Something else is told at once.
-        assert_eq!(remarks.level(at(601), LogLevel::Warn, "no address"), LogLevel::Warn);
+        // Something else is told at once, also if it is no more than another interface.
+        for text in ["no address on eth0", "no address on eth1", "a packet from 192.0.2.78 was dropped"] {
+            assert_eq!(remarks.level(at(601), LogLevel::Warn, text), LogLevel::Warn);
+        }
         // What has many faces fills nothing either.
         for letter in 'a'..='z' {
             for other in 'a'..='z' {

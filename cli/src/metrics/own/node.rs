@@ -47,7 +47,8 @@ fn node(text: &mut Text, status: &Status) {
     let help = "1 while the node is out of the election by lbctl drain.";
     text.gauge("lbctl_drained", help, flag(status.drained.is_some()));
     if let Some(speaker) = &status.speaker {
-        let help = "Speakers that were lost, with another one started in their place.";
+        let help =
+            "Speakers that were lost, with another one started in their place, or could not be started.";
         text.counter("lbctl_speaker_restarts_total", help, number(speaker.restarts_total));
         let help = "Messages of the speaker that the daemon could not read: status may miss something.";
         text.counter("lbctl_speaker_unreadable_messages_total", help, number(speaker.unreadable_total));

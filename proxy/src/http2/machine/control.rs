@@ -81,9 +81,9 @@ impl Machine {
         let before = self.settings.initial_window;
         self.settings.take(payload, self.role == Role::Client)?;
         self.owes_table_size |= self.settings.has_small_table;
-        self.shift_windows(self.settings.initial_window - before)?;
+        let crumbs = self.shift_windows(self.settings.initial_window - before)?;
         self.put(Kind::Settings, ACK, 0, b"");
-        self.spend(PRICE_OF_SETTINGS, "SETTINGS")
+        self.spend(PRICE_OF_SETTINGS + crumbs * PRICE_OF_FRAME, "SETTINGS")
     }
 
     /// From now on a client may have so many streams open at a time.

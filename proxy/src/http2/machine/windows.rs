@@ -79,9 +79,11 @@ impl Machine {
         self.send_window > 0 && self.send_window >= self.reserve() / 2
     }
 
-    /// A client has changed with what streams begin (RFC 9113 §6.9.2).
-    pub(super) fn shift_windows(&mut self, by: i64) -> Result<(), Failure> {
+    /// A client has changed with what streams begin (RFC 9113 §6.9.2). Of how many streams it opens a window that was shut, by next to nothing.
+    pub(super) fn shift_windows(&mut self, by: i64) -> Result<u32, Failure> {
+        let mut crumbs = 0;
         for (_, stream) in &mut self.streams {
+            crumbs += u32::from(stream.send_window <= 0 && (1..CRUMB).contains(&by));
             stream.send_window += by;
             if stream.send_window > LARGEST_WINDOW {
                 return Err(Failure::new(ErrorCode::FlowControl, "a window that is too large"));
@@ -92,7 +94,7 @@ impl Machine {
                 writer.wake();
             }
         }
-        Ok(())
+        Ok(crumbs)
     }
 
     /// So many bytes of content are out of the way.

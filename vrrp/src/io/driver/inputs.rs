@@ -411,9 +411,9 @@ impl Driver<'_> {
                     self.changed = true;
                     lane.group.handle_link(now, MemberId(id), link);
                 }
-                if let Some(peer) = settled.looped {
+                for peer in settled.looped {
                     remarks.push(format!(
-                        "vip {}: {peer}, the address of another node by unicast, is an address of this machine: what is sent there never leaves it",
+                        "vip {}: {peer}, the address of another node by unicast, is an address of this machine: what comes from there is dropped",
                         io.config.name()
                     ));
                 }

@@ -53,12 +53,12 @@ fn printed_by(program: &str, arguments: &[&str]) -> Option<String> {
 fn blind_spot_in(ruleset: &str, is_ipv4: bool, arrives: bool) -> Option<&'static str> {
     let (lifetimes, by_lifetime) = if is_ipv4 {
         let why = "rules here go by the TTL, which is 255 in a real one, and one that is tried must leave no network";
-        (["ip ttl ", " -m ttl ", "xt match \"ttl\""], why)
+        (["ip ttl ", "-m ttl ", "xt match \"ttl\""], why)
     } else {
         let why = "rules here go by the hop limit, which is 255 in a real one, and one that is tried must leave no network";
-        (["ip6 hoplimit ", " -m hl ", "xt match \"hl\""], why)
+        (["ip6 hoplimit ", "-m hl ", "xt match \"hl\""], why)
     };
-    let ways = ["meta pkttype ", " -m pkttype ", "xt match \"pkttype\""];
+    let ways = ["meta pkttype ", "-m pkttype ", "xt match \"pkttype\""];
     let by_way = "rules here go by pkttype, and one that is tried is for all nodes of the network and not for this one alone";
     let rows = [(lifetimes, by_lifetime, true), (ways, by_way, arrives)];
     let chains = met(ruleset, is_ipv4);
@@ -149,6 +149,7 @@ mod tests {
                 None,
             ),
             ("\t\tjump own\n\t}\n\tchain own {\n\t\tip ttl 255 accept", IPV4, Some("the TTL")),
+            ("-A INPUT -m ttl ! --ttl-eq 255 -j DROP", IPV4, Some("the TTL")),
             ("-A FORWARD -m ttl --ttl-eq 1 -j DROP", IPV4, None),
             ("", IPV4_ARRIVES, None),
         ] {
