@@ -192,9 +192,13 @@ fn a_router_sends_clients_to_every_node_that_is_ready_and_to_no_other() {
     let leaves_and_comes_back = |what: &str, leave: &dyn Fn(), is_alive: bool, come_back: &dyn Fn()| {
         leave();
         wait_for_hops(&scene, &addresses[1..], what);
-        let before = is_alive.then(|| one.served());
-        assert_eq!(failures(&scene, 30), 0, "{what}");
-        assert_eq!(is_alive.then(|| one.served()), before, "{what}: nobody comes here");
+        // The kernel's table follows that of FRR, and the counters a request.
+        let is_left_alone = || {
+            let before = is_alive.then(|| one.served());
+            assert_eq!(failures(&scene, 30), 0, "{what}");
+            is_alive.then(|| one.served()) == before
+        };
+        assert!((0..3).any(|_| is_left_alone()), "{what}: clients still come here");
         come_back();
         wait_for_hops(&scene, &addresses, &format!("{what}, and back"));
         let before = one.served();
