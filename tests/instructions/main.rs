@@ -77,7 +77,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     } else if !over.is_empty() || !under.is_empty() {
         explain(&over, &under, &budget, &compiler);
     }
-    Ok(over.is_empty() || !has_avx2() || budget.compiler != compiler)
+    Ok((over.is_empty() && under.is_empty()) || !has_avx2() || budget.compiler != compiler)
 }
 
 /// The budget is for a processor that has it: where it is not, searches for bytes cost more.
