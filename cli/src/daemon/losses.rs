@@ -10,7 +10,7 @@ use super::{
     clock::Instants,
     journal::{News, Subject},
     problems,
-    speaker_link::{Loss, MANY, ROW},
+    speaker_link::{Loss, MANY, Streak},
 };
 use crate::{
     control::{EventKind, Problem, Speaker, SpeakerRestart, Timestamp},
@@ -29,9 +29,8 @@ const GATHERED: Duration = Duration::from_secs(60);
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(default)]
 pub(super) struct Row {
-    /// The first and the last one.
-    lost: Option<(Moment, Moment)>,
-    count: u64,
+    #[serde(flatten)]
+    streak: Streak,
     /// When somebody was told last, and how many have come since.
     told: Option<Moment>,
     untold: u64,
@@ -39,28 +38,18 @@ pub(super) struct Row {
 
 impl Row {
     fn take(&mut self, at: Moment) {
-        match &mut self.lost {
-            Some((_, last)) if at.saturating_since(*last) < ROW => *last = at,
-            _ => (self.lost, self.count) = (Some((at, at)), 0),
-        }
-        self.count += 1;
+        self.streak.take(at);
         self.untold += 1;
     }
 
     /// Of how many is to be told now, and in how long a time they came if they are more than one.
     fn news(&mut self, now: Moment) -> Option<(u64, Duration)> {
         let passed = self.told.map_or(Duration::ZERO, |told| now.saturating_since(told));
-        if self.untold == 0 || (self.count > MANY && passed < GATHERED) {
+        if self.untold == 0 || (self.streak.count > MANY && passed < GATHERED) {
             return None;
         }
         self.told = Some(now);
         Some((std::mem::take(&mut self.untold), passed))
-    }
-
-    /// Since when, and how many, if they are many and it goes on.
-    fn is_long(&self, now: Moment) -> Option<(Moment, u64)> {
-        let (first, last) = self.lost?;
-        (self.count >= MANY && now.saturating_since(last) < ROW).then_some((first, self.count))
     }
 }
 
@@ -93,7 +82,7 @@ impl Daemon {
     /// Do speakers die again and again?
     pub(super) fn problem_of_losses(&self) -> Option<Problem> {
         let now = Instants::now();
-        let (first, count) = self.row_of_losses.is_long(now.moment)?;
+        let (first, count) = self.row_of_losses.streak.is_long(now.moment)?;
         let last = self.losses.last_restart.as_ref()?;
         Some(again_and_again(count, now.wall_of(first), last, now.wall))
     }
@@ -232,14 +221,14 @@ mod tests {
         let mut row = Row::default();
         for death in [10, 20, 30] {
             row.take(at(death * 1_000));
-            assert_eq!(row.is_long(at(death * 1_000)), None);
+            assert_eq!(row.streak.is_long(at(death * 1_000)), None);
         }
         row.take(at(40_000));
-        assert_eq!(row.is_long(at(40_000)), Some((at(10_000), 4)));
-        assert_eq!(row.is_long(at(339_999)), Some((at(10_000), 4)));
-        assert_eq!(row.is_long(at(340_000)), None);
+        assert_eq!(row.streak.is_long(at(40_000)), Some((at(10_000), 4)));
+        assert_eq!(row.streak.is_long(at(339_999)), Some((at(10_000), 4)));
+        assert_eq!(row.streak.is_long(at(340_000)), None);
         row.take(at(340_000));
-        assert_eq!(row.is_long(at(340_000)), None, "another row");
+        assert_eq!(row.streak.is_long(at(340_000)), None, "another row");
     }
 
     #[test]
@@ -252,7 +241,7 @@ mod tests {
         let said = serde_json::to_string(&row).expect("JSON");
         let mut next: Row = serde_json::from_str(&said).expect("a row");
         assert_eq!(next, row);
-        assert_eq!(next.is_long(at(6_000)), Some((at(1_000), 5)));
+        assert_eq!(next.streak.is_long(at(6_000)), Some((at(1_000), 5)));
         next.take(at(7_000));
         assert_eq!(next.news(at(7_000)), None, "one of the row is gathered");
         assert_eq!(next.news(at(64_000)), Some((2, Duration::from_secs(60))));

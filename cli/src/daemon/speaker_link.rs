@@ -16,6 +16,7 @@ mod keeping;
 mod loss;
 mod process;
 mod remarks;
+mod streak;
 mod watching;
 
 use std::{collections::BTreeMap, io, net::IpAddr, os::fd::OwnedFd, path::PathBuf, sync::Arc};
@@ -33,7 +34,7 @@ use child::Child;
 use keeping::Keeper;
 pub use loss::Loss;
 use process::SpeakerProcess;
-pub(super) use remarks::{MANY, ROW};
+pub(super) use streak::{MANY, Streak};
 
 /// Reports that wait for the daemon. When it is that far behind, a status is dropped: there will be a newer one.
 const REPORTS: usize = 1024;

@@ -21,6 +21,20 @@ pub(crate) fn client(address: SocketAddr, arguments: &[&str]) -> Child {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("openssl")
 }
 
+/// A daemon with this as its `site.pem`, and where it serves.
+fn with_site(pem: &str) -> (SocketAddr, Daemon) {
+    let frontend = unused_address();
+    let text = file("http", frontend, web_server(Duration::ZERO)).replace(
+        &format!("bind = \"{frontend}\""),
+        &format!("bind = {{ address = \"{frontend}\", tls = \"site.pem\" }}"),
+    );
+    let daemon = Daemon::spawn_with(&text, frontend, None, |command| {
+        let path = command.get_args().nth(1).map(std::path::PathBuf::from).expect("the file");
+        fs::write(path.with_file_name("site.pem"), pem).expect("written");
+    });
+    (frontend, daemon)
+}
+
 fn shown(daemon: &Daemon) -> String {
     subject(daemon.frontend)
 }
@@ -111,15 +125,7 @@ fn certificate_is_renewed_when_its_file_changes_and_a_broken_one_changes_nothing
 
 #[test]
 fn chain_that_lacks_its_authority_is_noted_until_that_is_there() {
-    let frontend = unused_address();
-    let text = file("http", frontend, web_server(Duration::ZERO)).replace(
-        &format!("bind = \"{frontend}\""),
-        &format!("bind = {{ address = \"{frontend}\", tls = \"site.pem\" }}"),
-    );
-    let daemon = Daemon::spawn_with(&text, frontend, None, |command| {
-        let path = command.get_args().nth(1).map(std::path::PathBuf::from).expect("the file");
-        fs::write(path.with_file_name("site.pem"), include_str!("../good/lone.pem")).expect("written");
-    });
+    let (frontend, daemon) = with_site(include_str!("../good/lone.pem"));
     let is_noted = |daemon: &Daemon| {
         let status = daemon.verb(&["status"]);
         let said = String::from_utf8(status.stdout).expect("text");
@@ -244,15 +250,7 @@ fn certificate_of_our_own_making_is_the_same_in_status_and_after_reload_and_upgr
 
 #[test]
 fn clients_that_ask_are_shown_what_the_authority_says_as_soon_as_its_file_is_there() {
-    let frontend = unused_address();
-    let text = file("http", frontend, web_server(Duration::ZERO)).replace(
-        &format!("bind = \"{frontend}\""),
-        &format!("bind = {{ address = \"{frontend}\", tls = \"site.pem\" }}"),
-    );
-    let daemon = Daemon::spawn_with(&text, frontend, None, |command| {
-        let path = command.get_args().nth(1).map(std::path::PathBuf::from).expect("the file");
-        fs::write(path.with_file_name("site.pem"), include_str!("../good/stapled.pem")).expect("written");
-    });
+    let (frontend, daemon) = with_site(include_str!("../good/stapled.pem"));
     daemon.wait_until("it serves", |daemon| shown(daemon).contains("stapled.example"));
     let said = |version: &str| {
         let output = client(frontend, &[version, "-status"]).wait_with_output().expect("ran");

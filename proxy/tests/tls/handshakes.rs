@@ -33,12 +33,17 @@ fn answering() -> lb_proxy::Config {
     config
 }
 
-#[tokio::test]
-async fn rules_and_the_log_know_that_a_client_speaks_tls() {
+/// The same at work, and who gets its log.
+async fn answering_and_told() -> (Syslog, Proxy) {
     let syslog = Syslog::start().await;
     let mut config = answering();
     syslog.receive_from(&mut config);
-    let proxy = Proxy::start(config).unwrap();
+    (syslog, Proxy::start(config).unwrap())
+}
+
+#[tokio::test]
+async fn rules_and_the_log_know_that_a_client_speaks_tls() {
+    let (syslog, proxy) = answering_and_told().await;
     let front = address(&proxy);
     let head = apart(move || {
         let mut peer = connect(front, &client(&rustls::version::TLS13), "a.example");
@@ -209,17 +214,16 @@ async fn thousands_of_half_open_handshakes_keep_nobody_from_being_served() {
     assert_eq!(counter(&proxy, "tls_handshakes_total"), 1);
 }
 
+/// In the form of TLS 1.0, as that of a first message is.
+fn record(kind: u8, content: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(content.len()).unwrap().to_be_bytes();
+    [&[kind, 3, 1, length[0], length[1]], content].concat()
+}
+
 /// Parts of messages, and then what no handshake has: rustls is not asked for what it was not given.
 #[tokio::test]
 async fn part_of_a_message_and_garbage_behind_it_is_refused_counted_and_said() {
-    let syslog = Syslog::start().await;
-    let mut config = answering();
-    syslog.receive_from(&mut config);
-    let proxy = Proxy::start(config).unwrap();
-    let record = |kind: u8, content: &[u8]| {
-        let length = u16::try_from(content.len()).unwrap().to_be_bytes();
-        [&[kind, 3, 1, length[0], length[1]], content].concat()
-    };
+    let (syslog, proxy) = answering_and_told().await;
     let part = record(22, &[1]);
     let behind: [&[u8]; 7] = [
         &[22, 3, 1, 0xff, 0xff],
@@ -264,10 +268,7 @@ async fn asked_with(front: SocketAddr, protocols: usize, record: Option<usize>) 
 /// nobody else notices.
 #[tokio::test]
 async fn huge_client_hello_is_understood_up_to_32_kb_and_then_refused_with_a_word() {
-    let syslog = Syslog::start().await;
-    let mut config = answering();
-    syslog.receive_from(&mut config);
-    let proxy = Proxy::start(config).unwrap();
+    let (syslog, proxy) = answering_and_told().await;
     let front = address(&proxy);
     for (protocols, record) in [(0, Some(32)), (28_000, None), (28_000, Some(1000)), (20_000, Some(32))] {
         let answer = asked_with(front, protocols, record).await.unwrap();
@@ -277,14 +278,10 @@ async fn huge_client_hello_is_understood_up_to_32_kb_and_then_refused_with_a_wor
     // Beyond what we hold, and beyond what TLS here holds, of which its beginning tells.
     let too_long = "its messages are longer than 32 kB";
     let far_too_long = "received corrupt message of type HandshakePayloadTooLarge";
-    let of_hand = |length: usize, record: usize| {
+    let of_hand = |length: usize, size: usize| {
         let [_, high, middle, low] = u32::try_from(length).unwrap().to_be_bytes();
         let message = [vec![1, high, middle, low, 3, 3], vec![0; length - 2]].concat();
-        let records = message.chunks(record).map(|part| {
-            let length = u16::try_from(part.len()).unwrap().to_be_bytes();
-            [&[22, 3, 1, length[0], length[1]], part].concat()
-        });
-        records.collect::<Vec<_>>().concat()
+        message.chunks(size).flat_map(|part| record(22, part)).collect::<Vec<_>>()
     };
     let mut failures = 0;
     for (bytes, why) in [

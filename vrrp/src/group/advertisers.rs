@@ -90,9 +90,8 @@ impl Advertisers {
         let before = self.take_gone(now, &said);
         // Who is back has been heard again, and is worth more than any who was heard once.
         let once = if before.is_some() { Duration::ZERO } else { ONCE };
-        while !is_node && self.strangers() >= STRANGERS {
-            let all = self.known.iter().enumerate().filter(|(_, known)| known.may_go(now, once));
-            let Some((oldest, _)) = all.min_by_key(|(_, known)| known.advertiser.said.at()) else {
+        if !is_node && self.strangers() >= STRANGERS {
+            let Some(oldest) = self.oldest(|known| known.may_go(now, once)) else {
                 if before.is_some() {
                     self.remember(&said);
                 }
@@ -111,6 +110,12 @@ impl Advertisers {
 
     fn strangers(&self) -> usize {
         self.known.iter().filter(|known| !known.advertiser.is_node).count()
+    }
+
+    /// Of these the one that was heard least lately.
+    fn oldest(&self, is_one: impl Fn(&Known) -> bool) -> Option<usize> {
+        let all = self.known.iter().enumerate().filter(|(_, known)| is_one(known));
+        all.min_by_key(|(_, known)| known.advertiser.said.at()).map(|(index, _)| index)
     }
 
     /// Whether one of these is kept as a node; `index` is where it is already.
@@ -155,9 +160,9 @@ impl Advertisers {
             }
         }
         // Who is none any more is a stranger, of whom there are no more than before.
-        while self.strangers() > STRANGERS {
-            let all = self.known.iter().enumerate().filter(|(_, known)| !known.advertiser.is_node);
-            let Some((oldest, _)) = all.min_by_key(|(_, known)| known.advertiser.said.at()) else { return };
+        while self.strangers() > STRANGERS
+            && let Some(oldest) = self.oldest(|known| !known.advertiser.is_node)
+        {
             self.known.remove(oldest);
         }
     }

@@ -45,7 +45,8 @@ pub(super) fn looped(facts: &Facts<'_>, group: &Group) -> Vec<Problem> {
         what: format!("{peer} of {} is an address of this machine", node_of(facts, member, peer)),
         since: None,
         look_at: format!(
-            "what that node sends is dropped here, so {} may get two holders. Take the address off (ip address shows where it is), or write the node's own one into unicast_addresses of both files and restart lbctl.",
+            "what that node sends is dropped here, so {} may get two holders. Take the address off (ip address shows where it is), or write the \
+             node's own one into unicast_addresses of both files and restart lbctl.",
             member.name()
         ),
     })

@@ -1,26 +1,19 @@
 //! What speakers say for the log, where they die one after the other: each one says anew what those before it have said, and that must not
 //! fill a disk.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::collections::BTreeSet;
 
 use lb_vrrp::Moment;
 
+use super::streak::Streak;
 use crate::speaker::protocol::LogLevel;
 
-/// Speakers that are lost within this after the one before are one row.
-pub(in crate::daemon) const ROW: Duration = Duration::from_secs(300);
-
-/// From so many in a row on nothing that they say is logged twice, they are a problem of the status, and they are no longer told one by one.
-pub(in crate::daemon) const MANY: u64 = 4;
-
-/// Different things that are said in a row, at most.
+/// Different things that are said in a streak, at most.
 const DIFFERENT: usize = 64;
 
 #[derive(Debug, Default)]
 pub(super) struct Remarks {
-    /// When the last speaker was lost, and how many have been in this row.
-    lost: Option<Moment>,
-    count: u64,
+    streak: Streak,
     /// Without the numbers that are words of their own.
     said: BTreeSet<String>,
 }
@@ -28,16 +21,14 @@ pub(super) struct Remarks {
 impl Remarks {
     /// A speaker was lost.
     pub(super) fn lose(&mut self, now: Moment) {
-        if !self.is_row(now) {
-            *self = Self::default();
+        if self.streak.take(now) {
+            self.said.clear();
         }
-        self.lost = Some(now);
-        self.count += 1;
     }
 
     /// How grave what a speaker says is for the log.
     pub(super) fn level(&mut self, now: Moment, level: LogLevel, text: &str) -> LogLevel {
-        if level == LogLevel::Debug || self.count < MANY || !self.is_row(now) {
+        if level == LogLevel::Debug || self.streak.is_long(now).is_none() {
             return level;
         }
         if self.said.len() < DIFFERENT && self.said.insert(without_figures(text)) {
@@ -45,10 +36,6 @@ impl Remarks {
         } else {
             LogLevel::Debug
         }
-    }
-
-    fn is_row(&self, now: Moment) -> bool {
-        self.lost.is_some_and(|at| now.saturating_since(at) < ROW)
     }
 }
 
@@ -99,6 +86,6 @@ mod tests {
             LogLevel::Info
         );
         remarks.lose(at(900));
-        assert_eq!((remarks.count, remarks.said.len()), (1, 0), "another row");
+        assert_eq!((remarks.streak.count, remarks.said.len()), (1, 0), "another row");
     }
 }

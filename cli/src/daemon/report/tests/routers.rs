@@ -44,7 +44,8 @@ fn a_node_by_unicast_whose_address_is_here_is_a_problem_with_its_name_and_the_fi
     let found = problems.iter().find(|found| found.what == "192.0.2.12 of lb2 is an address of this machine");
     assert_eq!(
         found.expect("a problem").look_at,
-        "what that node sends is dropped here, so web may get two holders. Take the address off (ip address shows where it is), or write the node's own one into unicast_addresses of both files and restart lbctl."
+        "what that node sends is dropped here, so web may get two holders. Take the address off (ip address shows where it is), or write the \
+         node's own one into unicast_addresses of both files and restart lbctl."
     );
 }
 
