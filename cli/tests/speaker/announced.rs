@@ -1,6 +1,11 @@
 //! When the holder announces its addresses: `lbctl announce`, and what makes it do so by itself.
 
-use std::process::{Command, Output};
+use std::{
+    process::{Command, Output},
+    time::{Duration, Instant},
+};
+
+use nix::sys::signal::Signal;
 
 use super::{
     ADDED_1, ADDED_2, Bridge, Node, REMOVED_1, RESIGNED_1, Recorder, Seen, VIP, alone,
@@ -124,6 +129,32 @@ fn a_link_that_comes_up_is_followed_by_an_announcement() {
         run("ip", &["link", "set", "port-lb1", "up"]);
         record.wait_for(&announced);
         assert_eq!(lb1.state(), "Active");
+    });
+}
+
+/// Longer than one and a half intervals, and shorter than the two and a half after which it would start over. What happened meanwhile on the
+/// wire nobody has told it.
+#[test]
+fn a_speaker_that_is_back_from_a_stall_announces() {
+    in_namespace("announced::a_speaker_that_is_back_from_a_stall_announces", || {
+        let bridge = Bridge::new("advertisement_interval = \"500ms\"");
+        let mut lb1 = Node::new(&bridge, 1, true);
+        let record = Recorder::start(&lb1, None);
+        lb1.start();
+        has_claimed(&lb1);
+        let (speaker, announced) = (lb1.speaker(), Seen::Announced(lb1.mac()));
+        record.clear();
+        record.wait_for(&Seen::Advertised(11, 254));
+        lb1.signal(speaker, Signal::SIGSTOP);
+        let begun = Instant::now();
+        wait_for("more than 750 ms are over", || {
+            (begun.elapsed() >= Duration::from_millis(900)).then_some(())
+        });
+        assert_eq!(record.count(&announced), 0, "it had nothing to announce");
+        lb1.signal(speaker, Signal::SIGCONT);
+        record.wait_for(&announced);
+        assert_eq!((record.count(&REMOVED_1), record.count(&RESIGNED_1)), (0, 0));
+        assert_eq!((lb1.speaker(), lb1.state()), (speaker, "Active".to_owned()));
     });
 }
 
