@@ -10,12 +10,17 @@ use crate::{stream::Stream, unused::Unused};
 /// Bytes in one buffer.
 pub const BUFFER_SIZE: usize = 16 * 1024;
 
+/// Bytes of most heads; longer ones get more.
+const HEAD_SIZE: usize = 2 * 1024;
+
 /// The unused buffers of one worker.
 #[derive(Debug)]
 pub struct BufferPool {
     /// Bytes of each.
     size: usize,
     unused: Unused<Box<[u8]>>,
+    /// Where a buffer that gets too small finds a larger one.
+    larger: Option<Rc<BufferPool>>,
 }
 
 impl Default for BufferPool {
@@ -27,7 +32,13 @@ impl Default for BufferPool {
 impl BufferPool {
     /// One whose buffers have another size than [`BUFFER_SIZE`].
     pub(crate) fn of(size: usize) -> Self {
-        Self { size, unused: Unused::default() }
+        Self { size, unused: Unused::default(), larger: None }
+    }
+
+    /// One for heads, which are kept as long as a request waits for its response: small, so that a thousand that wait stay in
+    /// the processor's cache and take little memory. A head that needs more goes on in a buffer of `larger`.
+    pub(crate) fn for_heads(larger: Rc<Self>) -> Self {
+        Self { larger: Some(larger), ..Self::of(HEAD_SIZE) }
     }
 
     /// Borrows an empty buffer of the pool's size.
@@ -157,15 +168,18 @@ impl Buffer {
         self.append(bytes);
     }
 
-    /// Twice the room. For heads that are larger than [`BUFFER_SIZE`]; who calls it bounds them. The memory goes back to
-    /// the allocator and not to the pool.
+    /// More room: a buffer of the pool that has larger ones, if there is one, otherwise twice as much. Who calls it bounds what
+    /// is larger than [`BUFFER_SIZE`]; memory of no pool's size goes back to the allocator.
     pub fn enlarge(&mut self) {
-        let mut bytes = vec![0; self.bytes.len() * 2].into_boxed_slice();
-        bytes[..self.end - self.start].copy_from_slice(self.filled());
-        let small = std::mem::replace(&mut self.bytes, bytes);
-        self.end -= self.start;
-        self.start = 0;
-        self.pool.give_back(small);
+        let mut larger = match &self.pool.larger {
+            Some(pool) => pool.take(),
+            None => {
+                let bytes = vec![0; self.bytes.len() * 2].into_boxed_slice();
+                Self { bytes, start: 0, end: 0, pool: Rc::clone(&self.pool) }
+            }
+        };
+        larger.append(self.filled());
+        *self = larger;
     }
 
     /// Reads once from `stream` behind the bytes. `Ok(0)` is the end of the stream (or a full buffer: check
@@ -216,6 +230,23 @@ mod tests {
         assert_eq!(buffer.filled(), [7, 7]);
         assert_eq!(buffer.unfilled().len(), BUFFER_SIZE - 2);
         assert_eq!(buffer.filled(), [7, 7]);
+    }
+
+    #[test]
+    fn head_that_grows_goes_on_in_a_larger_buffer_and_each_goes_back_to_its_own_pool() {
+        let buffers: Rc<BufferPool> = Rc::default();
+        let heads = Rc::new(BufferPool::for_heads(Rc::clone(&buffers)));
+        let mut head = heads.take();
+        head.push(&[1; HEAD_SIZE]);
+        assert_eq!((head.size(), heads.unused.len()), (HEAD_SIZE, 0));
+        head.consume(1);
+        head.push(&[2; HEAD_SIZE]);
+        assert_eq!((head.size(), heads.unused.len()), (BUFFER_SIZE, 1));
+        assert_eq!(head.filled(), [&[1; HEAD_SIZE - 1][..], &[2; HEAD_SIZE][..]].concat());
+        head.push(&[3; BUFFER_SIZE]);
+        assert_eq!((head.size(), buffers.unused.len()), (2 * BUFFER_SIZE, 1));
+        drop(head);
+        assert_eq!((heads.unused.len(), buffers.unused.len()), (1, 1), "the largest one is of no pool");
     }
 
     #[test]

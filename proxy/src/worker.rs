@@ -97,6 +97,11 @@ impl Worker {
         &self.core.buffers
     }
 
+    /// Its buffers for heads, which are smaller.
+    pub(crate) fn heads(&self) -> &Rc<BufferPool> {
+        &self.core.heads
+    }
+
     /// Its counters.
     pub fn counters(&self) -> &Counters {
         &self.counters

@@ -133,7 +133,7 @@ impl<S: Stream> Download<'_, S> {
             }
         };
         let head = if self.is_resendable { None } else { request.take() };
-        let mut out = head.unwrap_or_else(|| self.take_buffer());
+        let mut out = head.unwrap_or_else(|| self.connection.worker().heads().take());
         let mut begun = self.now();
         out.clear();
         let (parsed, decoder, first) = loop {

@@ -353,7 +353,7 @@ impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
     ) -> Result<Done, Failed> {
         let Session { connection, inbound, deadline, memory, .. } = &mut *self.session;
         if upstream.backend().options.server_name_header.is_some() {
-            let out = connection.worker().buffers().take();
+            let out = connection.worker().heads().take();
             head = server_name::write(head, upstream.backend(), &upstream.server().name, out);
         }
         let accept = (self.request.upgrade && S::VERSION == Some(Version::Http2))

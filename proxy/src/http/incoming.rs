@@ -153,7 +153,7 @@ pub(super) fn parse<'c, S: Stream>(
     connection.log_request(&head);
     if let Some(monitor) = frontend.monitor.as_ref().filter(|monitor| monitor.uri.as_bytes() == head.target())
     {
-        let head = connection.worker().buffers().take();
+        let head = connection.worker().heads().take();
         let then = Then::Monitor(if has_too_few(monitor, connection) { 503 } else { 200 });
         let (preference, persisted) = (Preference::default(), Persisted::default());
         return Ok(Parsed::Whole(Incoming {
@@ -176,7 +176,7 @@ pub(super) fn parse<'c, S: Stream>(
     let expects_continue = request.expects_continue && !frontend.options.wait_for_body;
     let asked = Request { expects_continue, ..request };
     let worker = connection.worker();
-    let mut out = worker.buffers().take();
+    let mut out = worker.heads().take();
     let rules = &worker.node().rules;
     let backend = frontend.default_backend;
     let is_looked_at = frontend.unique_id.is_some()

@@ -5,9 +5,6 @@ use std::{cell::RefCell, rc::Rc};
 use super::{BUFFER_SIZE, hpack, outbound, request};
 use crate::buffer::BufferPool;
 
-/// Bytes of most heads; longer ones get more.
-const HEAD_SIZE: usize = 2 * 1024;
-
 /// See the module.
 #[derive(Debug)]
 pub struct Pools {
@@ -31,22 +28,22 @@ pub(super) struct Sections {
 }
 
 impl Pools {
-    /// With a pool of buffers that others use as well.
+    /// With pools of buffers that others use as well.
     #[must_use]
-    pub fn new(buffers: Rc<BufferPool>) -> Self {
+    pub fn new(buffers: Rc<BufferPool>, heads: Rc<BufferPool>) -> Self {
         let frames = Rc::new(BufferPool::of(BUFFER_SIZE));
-        let heads = Rc::new(BufferPool::of(HEAD_SIZE));
         Self { buffers, heads, frames, sections: RefCell::default() }
     }
 
-    /// Gives back what was not needed since the last time; how many bytes. Due once a second. `buffers` are their owner's.
+    /// Gives back what was not needed since the last time; how many bytes. Due once a second. `buffers` and `heads` are their owner's.
     pub(crate) fn sweep(&self) -> usize {
-        self.heads.sweep() + self.frames.sweep()
+        self.frames.sweep()
     }
 }
 
 impl Default for Pools {
     fn default() -> Self {
-        Self::new(Rc::default())
+        let buffers: Rc<BufferPool> = Rc::default();
+        Self::new(Rc::clone(&buffers), Rc::new(BufferPool::for_heads(buffers)))
     }
 }

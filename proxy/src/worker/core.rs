@@ -40,6 +40,7 @@ pub(super) struct Core {
     current: RefCell<Option<Rc<Worker>>>,
     pub(super) wheel: Rc<Wheel>,
     pub(super) buffers: Rc<BufferPool>,
+    pub(super) heads: Rc<BufferPool>,
     pub(super) scratch: RefCell<Scratch>,
     pub(super) pipes: Rc<PipePool>,
     pub(super) compressors: Rc<Compressors>,
@@ -80,12 +81,14 @@ impl Core {
     /// With the worker that `node` makes of it.
     pub(super) fn new(index: usize, node: Arc<Node>) -> (Rc<Self>, Rc<Worker>) {
         let buffers: Rc<BufferPool> = Rc::default();
+        let heads = Rc::new(BufferPool::for_heads(Rc::clone(&buffers)));
         let core = Rc::new(Self {
             index,
             current: RefCell::default(),
             wheel: Wheel::new(),
-            http2_pools: Rc::new(http2::Pools::new(Rc::clone(&buffers))),
+            http2_pools: Rc::new(http2::Pools::new(Rc::clone(&buffers), Rc::clone(&heads))),
             buffers,
+            heads,
             scratch: RefCell::default(),
             pipes: Rc::default(),
             compressors: Rc::default(),
@@ -112,7 +115,7 @@ impl Core {
         self.rooms.sweep();
         self.tls_rooms.sweep();
         self.lane_rooms.sweep();
-        self.buffers.sweep() + self.record_buffers.sweep() + self.http2_pools.sweep()
+        self.buffers.sweep() + self.heads.sweep() + self.record_buffers.sweep() + self.http2_pools.sweep()
     }
 
     /// `None` at the end.
