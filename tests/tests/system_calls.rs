@@ -144,3 +144,40 @@ fn speaker_opens_no_file_and_writes_no_log_whatever_happens() {
         assert!(others.is_empty(), "{others:#?}");
     });
 }
+
+/// To close one takes up to 20 ms, and all that there is at 10 ms between advertisements are 15.
+#[test]
+fn speaker_in_place_of_a_dead_one_closes_no_packet_socket_before_it_advertises() {
+    Scene::unless_starved(&Options::default().configuration(&slower("1s")), |scene| {
+        let holder = scene.holder();
+        scene.wait_until_other_is_ready(&holder);
+        let daemon = scene.status_of(&holder)["pid"].to_string();
+        let speaker =
+            || scene.shell(&holder, &format!("pgrep -x lbctl-speaker -P {daemon}")).trim().to_owned();
+        let (first, strace) = (speaker(), program::find("strace"));
+        let folder = scene.folder().join("calls");
+        fs::create_dir(&folder).unwrap();
+        // A file for each thread: in one for all a call may stand in two parts.
+        let words = ["-ff", "-e", "trace=socket,close,sendmsg,futex", "-p", &daemon, "-o"].map(AsRef::as_ref);
+        let each = folder.join("of");
+        let command = [strace.as_os_str()].into_iter().chain(words).chain([each.as_os_str()]);
+        let tracing = scene.spawn(&holder, "strace", command).unwrap();
+        let threads = || {
+            let files = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
+            files.map(|path| fs::read_to_string(path).unwrap()).collect::<Vec<_>>()
+        };
+        wait::until("it is traced", PATIENCE, || threads().iter().any(|said| !said.is_empty()).then_some(()));
+        scene.shell(&holder, &format!("kill -KILL {first}"));
+        let is_advertisement = |line: &&str| line.starts_with("sendmsg(") && line.contains("224.0.0.18");
+        let said = wait::until("the next one advertises", PATIENCE, || {
+            threads().into_iter().find(|said| said.lines().any(|line| is_advertisement(&line)))
+        });
+        let before: Vec<_> = said.lines().take_while(|line| !is_advertisement(line)).collect();
+        let packet =
+            before.iter().position(|line| line.starts_with("socket(AF_PACKET")).expect("it opens one");
+        let number = before[packet].rsplit_once("= ").expect("it was opened").1;
+        let closed = before[packet..].iter().find(|line| line.starts_with(&format!("close({number})")));
+        assert_eq!(closed, None, "{before:#?}");
+        tracing.signal(Signal::SIGINT).unwrap();
+    });
+}

@@ -8,7 +8,7 @@
 use std::{
     io::{self, IoSlice, IoSliceMut, Read},
     net::{IpAddr, Ipv6Addr, SocketAddrV4, SocketAddrV6},
-    os::fd::{AsFd, AsRawFd},
+    os::fd::{AsFd, AsRawFd, OwnedFd},
     task::{Context, Poll, ready},
 };
 
@@ -184,10 +184,12 @@ pub(super) fn receive(mut socket: &Socket, family: Family, packet: &mut [u8]) ->
 }
 
 /// Whether this process may open the sockets that it needs: the one for advertisements and the one for announcements.
-pub(super) fn probe() -> io::Result<()> {
+///
+/// The latter is to be kept until there is time: closing a packet socket waits until each processor has left what it was
+/// receiving (`synchronize_net`), 6 to 20 ms, which is all that a speaker in place of a dead one has at 10 ms.
+pub(super) fn probe() -> io::Result<OwnedFd> {
     open_raw(Family::Ipv4)?;
-    super::announce::open_packet_socket()?;
-    Ok(())
+    super::announce::open_packet_socket()
 }
 
 /// A socket that hears the advertisements for a virtual router on an interface: those to this machine, and after [`join`]
