@@ -87,43 +87,41 @@ pub fn put_field(name: &[u8], value: &[u8], out: &mut impl Sink) {
     put_text(value, out);
 }
 
-/// Names of the static table are shorter.
-const LONGEST_NAME: usize = 28;
-
-/// The places of the names in [`STATIC`], by how long they are, and where those of each length begin among them.
-const BY_LENGTH: ([u8; STATIC.len()], [u8; LONGEST_NAME + 1]) = {
-    let (mut places, mut starts) = ([0; STATIC.len()], [0; LONGEST_NAME + 1]);
-    let (mut length, mut count) = (0, 0);
-    while length < LONGEST_NAME {
-        starts[length] = count;
+/// Where a name may stand in [`STATIC`]: a hash of how long it is and of the letters at its ends, which no two of its names
+/// have in common. Found at compile time, with the number that makes it so.
+const PLACES: (u32, [u8; 256]) = {
+    let mut factor: u32 = 1;
+    'factors: loop {
+        factor = factor.wrapping_mul(0x915f_77f5);
+        let mut places = [0; 256];
         // What begins with a colon is in front.
         let mut place = 14;
         while place < STATIC.len() {
-            if STATIC[place].0.len() == length {
-                places[count as usize] = place as u8;
-                count += 1;
+            let (name, _) = STATIC[place];
+            let slot = slot(factor, name.len(), name[0], name[name.len() - 1]);
+            if places[slot] != 0 {
+                continue 'factors;
             }
+            places[slot] = place as u8;
             place += 1;
         }
-        length += 1;
+        break (factor, places);
     }
-    assert!(count as usize + 14 == STATIC.len());
-    starts[LONGEST_NAME] = count;
-    (places, starts)
 };
+
+const fn slot(factor: u32, length: usize, first: u8, last: u8) -> usize {
+    let key = length as u32 ^ (first as u32) << 8 ^ (last as u32) << 16;
+    (key.wrapping_mul(factor) >> 24) as usize
+}
 
 /// The index of a field in the static table, whatever the case of its letters (RFC 7541 appendix A).
 fn index_of(name: &[u8]) -> Option<usize> {
-    let (places, starts) = &BY_LENGTH;
-    let start = *starts.get(name.len())?;
-    let end = *starts.get(name.len() + 1)?;
-    let last = name.last()?.to_ascii_lowercase();
-    // Most names of a length end differently.
-    let place = places[start.into()..end.into()].iter().map(|place| usize::from(*place)).find(|place| {
-        let (known, _) = STATIC[*place];
-        known.last() == Some(&last) && is_name(name, known)
-    });
-    place.map(|place| place + 1)
+    // The bit of their case; whatever it makes of other bytes, the names are compared.
+    let [first, last] = [name.first()?, name.last()?].map(|byte| byte | 0x20);
+    let (factor, places) = &PLACES;
+    let place = usize::from(places[slot(*factor, name.len(), first, last)]);
+    let (known, _) = STATIC[place];
+    (place != 0 && is_name(name, known)).then_some(place + 1)
 }
 
 /// As it is (RFC 7541 §5.2).
@@ -162,7 +160,12 @@ mod tests {
             longer.remove(0);
             assert_eq!(index_of(&longer), None);
         }
-        for name in [&b""[..], b":path", &[b'x'; LONGEST_NAME - 1], &[b'x'; LONGEST_NAME], &[b'x'; 300]] {
+        for byte in 0..=u8::MAX {
+            for length in [0, 1, 2, 3, 4, 6, 27, 300] {
+                assert_eq!(index_of(&vec![byte; length]), None);
+            }
+        }
+        for (name, _) in &STATIC[..14] {
             assert_eq!(index_of(name), None);
         }
     }
