@@ -436,12 +436,14 @@ impl Machine {
     }
 
     fn remove(&mut self, key: usize) {
-        let stream = self.streams.remove(key);
-        if let Ok(place) = self.ids.binary_search_by_key(&stream.id, |(id, _)| *id) {
+        // Looked at where it is: it is large, and each move of it a copy.
+        let stream = &mut self.streams[key];
+        let (id, is_reset_by_us, queue) = (stream.id, stream.is_reset_by_us, stream.take_content());
+        self.streams.remove(key);
+        if let Ok(place) = self.ids.binary_search_by_key(&id, |(id, _)| *id) {
             self.ids.remove(place);
         }
-        self.remember(stream.id, stream.is_reset_by_us);
-        let queue = stream.into_content();
+        self.remember(id, is_reset_by_us);
         if queue.capacity() > 0 {
             self.queues.push(queue);
         }

@@ -227,9 +227,9 @@ impl Stream {
     }
 
     /// It is no more: what held its content may hold another's.
-    pub(super) fn into_content(mut self) -> VecDeque<Buffer> {
+    pub(super) fn take_content(&mut self) -> VecDeque<Buffer> {
         self.content.clear();
-        self.content
+        std::mem::take(&mut self.content)
     }
 
     /// Is there anything to read, be it the end of a tunnel?
