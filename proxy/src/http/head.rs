@@ -20,8 +20,10 @@ pub mod malformed;
 pub mod name;
 pub mod request;
 pub mod response;
+pub(crate) mod scan;
 
 pub use self::malformed::Malformed;
+pub(crate) use self::scan::is_field_content;
 
 /// Bytes in one line, without its CRLF.
 pub const MAX_LINE: usize = 8 * 1024;
@@ -119,6 +121,22 @@ pub(crate) struct Line {
 }
 
 impl Line {
+    /// Of a whole one without its CRLF, which begins at `start` of the head's bytes and has its colon at `colon`.
+    #[inline]
+    fn new(line: &[u8], start: usize, colon: usize) -> Self {
+        let (name, raw) = (&line[..colon], &line[colon + 1..]);
+        let is_space = |byte: &u8| matches!(byte, b' ' | b'\t');
+        let before = raw.iter().position(|byte| !is_space(byte)).unwrap_or(raw.len());
+        let after = raw[before..].iter().rev().position(|byte| !is_space(byte)).unwrap_or(0);
+        Self {
+            id: Name::of(name),
+            // The value may hold no more than itself: white space around it is not repeated.
+            is_canonical: after == 0 && before == 1 && raw[0] == b' ',
+            name: Span::new(start, start + colon),
+            value: Span::new(start + colon + 1 + before, start + line.len() - after),
+        }
+    }
+
     /// A line that stands as we would write it, with its CRLF.
     pub(crate) fn canonical(id: Name, name: Span, value: Span) -> Self {
         Self { id, is_canonical: true, name, value }
@@ -241,6 +259,19 @@ pub(crate) fn parse<L: StartLine>(
             return Err(if bytes[progress.line] == b'\n' { Malformed::BareLf } else { Malformed::StartLine });
         }
         let start = progress.line;
+        // Not of a line of which a part was looked at before: it would be looked at from its start with each byte that comes.
+        if !first
+            && progress.searched <= start
+            && let Some((line, end)) = whole_line(bytes, start)
+        {
+            if progress.lines > MAX_FIELDS {
+                return Err(Malformed::TooManyFields);
+            }
+            fields.push(line);
+            progress.lines += 1;
+            (progress.line, progress.searched) = (end, end);
+            continue;
+        }
         let Some(line) = next_line::<L>(bytes, progress)? else { return Ok(None) };
         if line.is_empty() {
             if first {
@@ -300,28 +331,34 @@ fn next_line<'b, L: StartLine>(
     }
 }
 
+/// The field line at `start` and where the next one begins, if it is whole and fine: in one pass, since the first byte of a
+/// value that is no field content has to be its end. What is wrong with it, or missing, is for those that look at it in steps.
+fn whole_line(bytes: &[u8], start: usize) -> Option<(Line, usize)> {
+    let window = &bytes[start..bytes.len().min(start + MAX_LINE + 2).min(MAX_HEAD)];
+    let colon = scan::token_end(window);
+    if colon == 0 || window.get(colon) != Some(&b':') {
+        return None;
+    }
+    let end = colon + 1 + scan::first_control(&window[colon + 1..])?;
+    let behind = window[end..].strip_prefix(b"\r\n")?;
+    Some((Line::new(&window[..end], start, colon), start + window.len() - behind.len()))
+}
+
 fn field_line(line: &[u8], start: usize, first: bool) -> Result<Line, Malformed> {
     if matches!(line[0], b' ' | b'\t') {
         // RFC 9112 §2.2 for the first line after the start line, §5.2 for any later one.
         return Err(if first { Malformed::LeadingSpace } else { Malformed::ObsoleteFold });
     }
     // One pass over the name: it ends where the token ends, which has to be at the colon.
-    let colon = line.iter().position(|&byte| !is_token_byte(byte)).unwrap_or(line.len());
+    let colon = scan::token_end(line);
     if colon == 0 || line.get(colon) != Some(&b':') {
         return Err(name_fault(line));
     }
-    let (name, raw) = (&line[..colon], &line[colon + 1..]);
     // A token has nothing in it that is no field content.
-    if !is_field_content(raw) {
+    if !is_field_content(&line[colon + 1..]) {
         return Err(Malformed::FieldValue);
     }
-    let is_space = |byte: &u8| matches!(byte, b' ' | b'\t');
-    let before = raw.iter().position(|byte| !is_space(byte)).unwrap_or(raw.len());
-    let after = raw[before..].iter().rev().position(|byte| !is_space(byte)).unwrap_or(0);
-    let value = Span::new(start + colon + 1 + before, start + line.len() - after);
-    // The value may hold no more than itself: white space around it is not repeated.
-    let is_canonical = after == 0 && before == 1 && raw[0] == b' ';
-    Ok(Line { id: Name::of(name), is_canonical, name: Span::new(start, start + colon), value })
+    Ok(Line::new(line, start, colon))
 }
 
 /// What is wrong with a line whose token does not end at a colon.
@@ -374,45 +411,69 @@ pub(crate) fn is_token_byte(byte: u8) -> bool {
     TOKEN[usize::from(byte)]
 }
 
-/// RFC 9110 §5.5: no control byte but HTAB. Eight bytes at a time as one number, whatever the compiler makes of loops; the
-/// last eight overlap those before them.
-pub(crate) fn is_field_content(bytes: &[u8]) -> bool {
-    const WORD: usize = size_of::<u64>();
-    const ONES: u64 = u64::from_ne_bytes([1; WORD]);
-    const HIGH: u64 = u64::from_ne_bytes([0x80; WORD]);
-    const SPACES: u64 = u64::from_ne_bytes([b' '; WORD]);
-    const DELETES: u64 = u64::from_ne_bytes([0x7f; WORD]);
-    let is_fine = |bytes: &[u8]| bytes.iter().all(|&byte| (byte >= b' ' && byte != 0x7f) || byte == b'\t');
-    let is_word_fine = |bytes: &[u8; WORD]| {
-        let word = u64::from_ne_bytes(*bytes);
-        // The highest bit of a byte is set where it is less than a space, or becomes zero.
-        let controls = word.wrapping_sub(SPACES) & !word;
-        let deletes = (word ^ DELETES).wrapping_sub(ONES) & !(word ^ DELETES);
-        (controls | deletes) & HIGH == 0 || is_fine(bytes)
-    };
-    let (words, _) = bytes.as_chunks::<WORD>();
-    match bytes.last_chunk::<WORD>() {
-        Some(last) => words.iter().all(is_word_fine) && is_word_fine(last),
-        None => is_fine(bytes),
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::is_field_content;
+    use super::*;
+
+    struct Start;
+
+    impl StartLine for Start {
+        const EMPTY_LINES: usize = 0;
+        const TOO_LONG: Malformed = Malformed::RequestLineTooLong;
+
+        fn parse(_: &[u8], _: usize) -> Result<Self, Malformed> {
+            Ok(Self)
+        }
+    }
+
+    /// In one pass wherever that takes a line, and in steps alone.
+    fn both(bytes: &[u8]) -> [String; 2] {
+        let [mut whole, mut steps] = [Progress { lines: 1, ..Progress::default() }; 2];
+        let in_steps = match next_line::<Start>(bytes, &mut steps) {
+            Ok(Some(line)) if !line.is_empty() => field_line(line, 0, false).map(Some),
+            Ok(_) => Ok(None),
+            Err(malformed) => Err(malformed),
+        };
+        let in_one = match whole_line(bytes, 0) {
+            Some((line, end)) => {
+                (whole.line, whole.searched) = (end, end);
+                Ok(Some(line))
+            }
+            None => {
+                whole = steps;
+                in_steps
+            }
+        };
+        [format!("{in_one:?} {whole:?}"), format!("{in_steps:?} {steps:?}")]
+    }
 
     #[test]
-    fn field_content_has_no_control_byte_but_tab_wherever_it_stands() {
-        for length in 1..=17 {
-            for at in 0..length {
+    fn lines_are_the_same_in_one_pass_as_in_steps() {
+        let lines: [&[u8]; 5] = [
+            b"Content-Type: text/html; charset=utf-8\r\nA: b\r\n",
+            b"x_2-abcdefghijklmno:\t a  b\t \r\n\r\n",
+            b"A:\r\n",
+            b"A: \r\nB: c",
+            b"\r\n",
+        ];
+        let mut taken = 0;
+        for line in lines {
+            for at in 0..line.len() {
                 for byte in 0..=u8::MAX {
-                    let mut bytes = [b'a', 0xff, b'\t', b' ', 0x80, b'~'].repeat(3)[..length].to_vec();
+                    let mut bytes = line.to_vec();
                     bytes[at] = byte;
-                    let is_control = byte.is_ascii_control() && byte != b'\t';
-                    assert_eq!(is_field_content(&bytes), !is_control, "{bytes:?}");
+                    let [whole, steps] = both(&bytes);
+                    assert_eq!(whole, steps, "{bytes:?}");
+                    taken += usize::from(whole_line(&bytes, 0).is_some());
                 }
+                let [whole, steps] = both(&line[..at]);
+                assert_eq!(whole, steps, "the first {at} of {line:?}");
             }
         }
-        assert!(is_field_content(b""));
+        assert!(taken > 5_000, "{taken} lines were read in one pass");
+        for length in MAX_LINE - 4..MAX_LINE + 4 {
+            let [whole, steps] = both(format!("A: {}\r\n", "b".repeat(length)).as_bytes());
+            assert_eq!(whole, steps, "a value of {length} bytes");
+        }
     }
 }
