@@ -8,7 +8,11 @@ use std::sync::LazyLock;
 use memchr::{memchr, memmem};
 
 use super::hpack;
-use crate::http::{head::name::Name, headers::Sink, websocket};
+use crate::http::{
+    head::{name::Name, scan::find},
+    headers::Sink,
+    websocket,
+};
 
 /// Where heads end. Made once: making it takes as long as looking for it.
 static END: LazyLock<memmem::Finder<'static>> = LazyLock::new(|| memmem::Finder::new(b"\r\n\r\n"));
@@ -70,13 +74,13 @@ fn read_as(
     told: impl FnOnce(u16) -> u16,
     section: &mut impl Sink,
 ) -> Option<Head> {
-    let length = length_of_head(bytes)?;
     let status = bytes.get(9..12)?.iter().fold(0, |status, digit| status * 10 + u16::from(digit & 15));
     let is_switch = status == 101;
     hpack::put_status(told(status), section);
-    let fields = &bytes[memchr(b'\n', bytes)? + 1..length - 2];
+    let mut rest = &bytes[memchr(b'\n', bytes)? + 1..];
     let mut content = Content::UntilEnd;
-    for (name, value) in lines(fields) {
+    while !rest.starts_with(b"\r\n") {
+        let (name, value) = take_line(&mut rest)?;
         match Name::of(name) {
             Name::TransferEncoding => content = Content::Chunked(Chunks::Size(0)),
             Name::ContentLength => {
@@ -93,6 +97,7 @@ fn read_as(
     if is_head || matches!(status, 100 | 102..=199 | 204 | 304) {
         content = Content::Length(0);
     }
+    let length = bytes.len() - rest.len() + 2;
     Some(Head { length, is_interim: status < 200 && !is_switch, is_switch, content })
 }
 
@@ -109,24 +114,22 @@ pub(super) fn length_of_head(bytes: &[u8]) -> Option<usize> {
 }
 
 /// The fields of whole lines.
-pub(super) fn lines(bytes: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
-    let mut rest = bytes;
-    let lines = std::iter::from_fn(move || {
-        let (line, behind) = rest.split_at(memchr(b'\n', rest)? + 1);
-        rest = behind;
-        Some(line)
-    });
-    lines.filter_map(split)
+pub(super) fn lines(mut bytes: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    std::iter::from_fn(move || take_line(&mut bytes))
+}
+
+/// The field of the line at the start of `bytes`, which is taken off them; `None` if it is not whole.
+#[inline]
+fn take_line<'b>(bytes: &mut &'b [u8]) -> Option<(&'b [u8], &'b [u8])> {
+    let (name, rest) = bytes.split_at(find(b':', bytes)?);
+    let (value, rest) = rest.split_at(find(b'\n', rest)? + 1);
+    *bytes = rest;
+    Some((name, value[1..].trim_ascii()))
 }
 
 /// What a Content-Length of ours says.
 pub(super) fn length_of(digits: &[u8]) -> u64 {
     std::str::from_utf8(digits).ok().and_then(|digits| digits.parse().ok()).unwrap_or(0)
-}
-
-fn split(line: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (name, value) = line.split_at(memchr(b':', line)?);
-    Some((name, value[1..].trim_ascii()))
 }
 
 /// What the next bytes of a response are.

@@ -1,6 +1,8 @@
 //! Bytes of heads, eight at a time as one number. Their texts are short: to choose among vector instructions for each of them
 //! takes longer than to look at it.
 
+use memchr::memchr;
+
 use super::is_token_byte;
 
 const WORD: usize = size_of::<u64>();
@@ -8,6 +10,29 @@ const ONES: u64 = u64::from_ne_bytes([1; WORD]);
 const HIGH: u64 = u64::from_ne_bytes([0x80; WORD]);
 const SPACES: u64 = u64::from_ne_bytes([b' '; WORD]);
 const DELETES: u64 = u64::from_ne_bytes([0x7f; WORD]);
+
+/// Words in which a byte is looked for before vector instructions are worth it.
+const SHORT: usize = 4;
+
+/// The place of the first `wanted`.
+#[inline]
+pub(crate) fn find(wanted: u8, bytes: &[u8]) -> Option<usize> {
+    let all = u64::from_ne_bytes([wanted; WORD]);
+    let (words, _) = bytes.as_chunks::<WORD>();
+    let mut at = 0;
+    for word in words.iter().take(SHORT) {
+        // The highest bit of the first byte that becomes zero is set, and no lower one is: what is borrowed goes upwards.
+        let hits = zeros(u64::from_le_bytes(*word) ^ all);
+        if hits != 0 {
+            return Some(at + first(hits));
+        }
+        at += WORD;
+    }
+    let rest = &bytes[at..];
+    let found =
+        if rest.len() < WORD { rest.iter().position(|&byte| byte == wanted) } else { memchr(wanted, rest) };
+    found.map(|found| at + found)
+}
 
 /// Where the token ends (RFC 9110 §5.6.2) that `bytes` begin with, which may have none.
 #[inline]
@@ -130,5 +155,20 @@ mod tests {
             }
         }
         assert_eq!((token_end(b""), token_end(b"x-2-abcdefghijk_l: m")), (0, 17));
+    }
+
+    #[test]
+    fn bytes_are_found_where_they_stand_first() {
+        for length in 0..80 {
+            for at in 0..length {
+                for other in [0, b'9', b';', 0x80, 0xba, 0xff] {
+                    let mut bytes = vec![other; length];
+                    assert_eq!(find(b':', &bytes), None);
+                    bytes[at] = b':';
+                    bytes[length - 1] = b':';
+                    assert_eq!(find(b':', &bytes), Some(at), "{bytes:?}");
+                }
+            }
+        }
     }
 }
