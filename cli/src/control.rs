@@ -54,10 +54,10 @@ pub use statistics::{
     ServerStatistics, StepTimes, Steps, Traffic,
 };
 pub use status::{
-    Alarm, AlarmName, Backend, Bind, Certificate, Check, FileReport, Frontend, Group, GroupNode, Log,
-    LogProblem, NameProblem, Notifier, NotifierProblem, Peer, Phase, Problem, Ready, Refused, Router, Server,
-    ServerState, Speaker, SpeakerRestart, Status, Table, Tracker, TransitionReport, Transport, Unanswered,
-    Vip, Why,
+    Alarm, AlarmName, Backend, Bind, Certificate, ChainEnd, Check, FileReport, Frontend, Group, GroupNode,
+    Log, LogProblem, NameProblem, Notifier, NotifierProblem, Peer, Phase, Problem, Ready, Refused, Router,
+    Server, ServerState, Speaker, SpeakerRestart, Status, Table, Tracker, TransitionReport, Transport,
+    Unanswered, Vip, Why,
 };
 pub use switchover::{Moved, SwitchoverReport, SwitchoverRequest};
 pub use timestamp::Timestamp;

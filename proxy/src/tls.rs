@@ -29,7 +29,7 @@ mod x509;
 pub use self::{
     certificate::{Certificate, CertificateError},
     certificates::{Certificates, Set, Shown},
-    chain::ChainFault,
+    chain::{ChainEnd, ChainFault},
     client_certificate::ClientCertificate,
     clients::{Authorities, AuthorityError, Clients, Der, Revoked, authorities, revoked},
     curves::{CURVE_OF_TLS13, CURVES},

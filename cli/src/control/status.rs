@@ -437,6 +437,30 @@ pub struct Certificate {
     /// What clients lack of its chain: the end of a sentence that begins with the file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chain_fault: Option<String>,
+    /// Which of the authorities behind it is over first, of those that clients have of nobody else. Programs of before said none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chain_end: Option<ChainEnd>,
+}
+
+/// The certificate of an authority, behind one that clients are shown.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct ChainEnd {
+    /// The authority: `/C=DE/O=Example/CN=name`.
+    pub subject: String,
+    /// Its last moment.
+    pub not_after: Timestamp,
+}
+
+impl Certificate {
+    /// From when on it is refused: its own end, or that of an authority.
+    pub(crate) fn end(&self) -> Timestamp {
+        self.weakest().map_or(self.not_after, |authority| authority.not_after)
+    }
+
+    /// The authority that is over before it is itself.
+    pub(crate) fn weakest(&self) -> Option<&ChainEnd> {
+        self.chain_end.as_ref().filter(|authority| authority.not_after < self.not_after)
+    }
 }
 
 /// Requests (mode tcp: connections) that were refused for one reason, with less than a minute between them.

@@ -33,7 +33,7 @@ use crate::{
         certificates::{self, Found, Unstapled, read},
         self_signed,
     },
-    control::{Certificate, Frontend, Problem, Status, Timestamp},
+    control::{Certificate, ChainEnd, Frontend, Problem, Status, Timestamp},
 };
 
 /// Between two looks.
@@ -54,7 +54,7 @@ pub(super) struct Certificates {
     is_looking: bool,
     watched: Vec<Watched>,
     servers: Vec<Servers>,
-    /// Certificates by file and end, and how near that was when it was last told.
+    /// Certificates by file and end, theirs or their chain's, and how near that was when it was last told.
     told: BTreeMap<(String, Timestamp), Nearness>,
 }
 
@@ -90,8 +90,8 @@ pub(super) struct Turn {
     pub(super) to: Nearness,
     /// When that end is.
     pub(super) reason: String,
-    /// It is seen for the first time.
-    is_new: bool,
+    /// It is in a file that is seen for the first time: the configuration's own warnings have told of it.
+    is_told: bool,
 }
 
 impl Nearness {
@@ -175,9 +175,9 @@ impl Certificates {
         let backends = config.proxy.backends.iter().map(|one| (backend(&one.name), of_backend(one)));
         for (whose, certificates) in frontends.chain(backends) {
             for certificate in certificates {
-                let key = (certificate.file.clone(), certificate.not_after);
+                let key = (certificate.file.clone(), certificate.end());
                 let before = self.told.get(&key).copied();
-                let to = Nearness::of(certificate.not_after, now).max(before.unwrap_or(Nearness::Far));
+                let to = Nearness::of(certificate.end(), now).max(before.unwrap_or(Nearness::Far));
                 if told.insert(key, to).is_some() {
                     continue;
                 }
@@ -185,7 +185,8 @@ impl Certificates {
                 let from = before.or(of_file).unwrap_or(Nearness::Far);
                 if from != to {
                     let reason = sentence(&whose, &certificate, now);
-                    turns.push(Turn { file: certificate.file, from, to, reason, is_new: before.is_none() });
+                    let is_told = before.is_none() && of_file.is_none();
+                    turns.push(Turn { file: certificate.file, from, to, reason, is_told });
                 }
             }
         }
@@ -281,7 +282,7 @@ impl Watched {
             );
         }
         for one in &certificates {
-            if let Some(fault) = one.certificate.chain_fault(now) {
+            if let Some(fault) = one.certificate.chain_fault() {
                 tracing::warn!(
                     frontend = self.frontend,
                     file = one.file,
@@ -368,8 +369,7 @@ impl Daemon {
         }
         self.certificates.next = Some(now + INTERVAL);
         for turn in self.certificates.turns(&self.config, Timestamp::now()) {
-            // Of one that is new the configuration's own warnings have told.
-            if !turn.is_new {
+            if !turn.is_told && turn.to != Nearness::Far {
                 tracing::warn!("{}", turn.reason);
             }
             self.note_certificate(turn);
@@ -435,7 +435,10 @@ fn add(all: &mut Vec<Certificate>, file: &str, names: &[String], certificate: &t
         not_after: moment(facts.not_after),
         sha256: facts.fingerprint(),
         stapled_until: certificate.ocsp().map(|ocsp| moment(ocsp.next_update)),
-        chain_fault: certificate.chain_fault(SystemTime::now()).map(|fault| fault.to_string()),
+        chain_fault: certificate.chain_fault().map(tls::ChainFault::to_string),
+        chain_end: certificate
+            .chain_end()
+            .map(|end| ChainEnd { subject: end.subject.to_string(), not_after: moment(end.not_after) }),
     };
     if !all.contains(&one) {
         all.push(one);
@@ -472,20 +475,24 @@ pub(super) fn made(frontends: &[Frontend]) -> impl Iterator<Item = String> {
     })
 }
 
-/// Certificates that end within a week, or have.
+/// Certificates that end within a week, or have, or whose chain does.
 pub(super) fn expiring(status: &Status) -> impl Iterator<Item = Problem> {
     near(status, Nearness::VerySoon..=Nearness::Over).map(|(whose, who, certificate)| {
-        let (what, then) = if certificate.not_after <= status.at {
+        let (what, then) = if certificate.end() <= status.at {
             ("has expired", "refuse it")
         } else {
             ("expires", "refuse it from then on")
         };
+        let (most, how) = match certificate.weakest() {
+            Some(_) => ("most ", "Put the one in its place that the authority offers now"),
+            None => ("", "Renew it"),
+        };
         Problem {
-            what: format!("{} of {whose} {what}", certificate.file),
+            what: format!("{} {what}", subject(&whose, certificate)),
             since: None,
             look_at: format!(
-                "on {}: {who} {then}. Renew it; lbctl reads the new file by itself.",
-                date(certificate.not_after)
+                "on {}: {most}{who} {then}. {how}; lbctl reads the new file by itself.",
+                date(certificate.end())
             ),
         }
     })
@@ -512,17 +519,28 @@ fn near(
         one.certificates.iter().map(|certificate| (backend(&one.name), "servers", certificate))
     });
     let all = frontends.chain(backends);
-    all.filter(move |(_, _, certificate)| how.contains(&Nearness::of(certificate.not_after, status.at)))
+    all.filter(move |(_, _, certificate)| how.contains(&Nearness::of(certificate.end(), status.at)))
 }
 
 fn sentence(whose: &str, certificate: &Certificate, now: Timestamp) -> String {
-    let (file, end) = (&certificate.file, date(certificate.not_after));
-    match certificate.not_after.saturating_since(now) {
-        left if left.is_zero() => format!("{file} of {whose} has expired on {end}"),
+    let (what, end) = (subject(whose, certificate), date(certificate.end()));
+    match certificate.end().saturating_since(now) {
+        left if left.is_zero() => format!("{what} has expired on {end}"),
         left => {
             let days = left.as_secs() / DAY.as_secs();
-            format!("{file} of {whose} expires on {end}, in {days} days")
+            format!("{what} expires on {end}, in {days} days")
         }
+    }
+}
+
+/// Whose end is told of.
+fn subject(whose: &str, certificate: &Certificate) -> String {
+    let file = &certificate.file;
+    match certificate.weakest() {
+        Some(ChainEnd { subject, .. }) => {
+            format!("{file} of {whose} has a certificate of its authority {subject} that")
+        }
+        None => format!("{file} of {whose}"),
     }
 }
 

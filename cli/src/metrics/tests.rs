@@ -8,8 +8,8 @@ use lb_proxy::metrics::Event;
 use super::{Names, Process, metrics};
 use crate::{
     control::{
-        Certificate, Histogram, Log, LogProblem, Notifier, Router, ServerState, Speaker, Status, Table,
-        Tracker, Transport,
+        Certificate, ChainEnd, Histogram, Log, LogProblem, Notifier, Router, ServerState, Speaker, Status,
+        Table, Tracker, Transport,
     },
     output::status::tests::healthy,
     statistics::tests::{backend, frontend, server, status, time},
@@ -27,6 +27,7 @@ fn whole() -> Status {
         sha256: String::new(),
         stapled_until: None,
         chain_fault: None,
+        chain_end: None,
     };
     web.certificates = vec![certificate("site.pem")];
     let mut app = backend("app", vec![server("web1"), server("web2")]);
@@ -227,6 +228,21 @@ fn names_are_escaped() {
         let text = metrics(&status, &PROCESS, names);
         assert!(text.contains("=\"a\\\"b\\\\c\\nd\""), "{text}");
         assert!(text.lines().all(|line| line.starts_with("# ") || line.contains(' ')), "{text}");
+    }
+}
+
+#[test]
+fn certificate_whose_chain_is_over_first_expires_with_that() {
+    let mut status = whole();
+    let end = |of: &str| Some(ChainEnd { subject: "/CN=R".to_owned(), not_after: time(of) });
+    status.frontends[0].certificates[0].chain_end = end("2026-10-01T00:00:00Z");
+    status.backends[0].certificates[0].chain_end = end("2027-10-01T00:00:00Z");
+    let text = metrics(&status, &PROCESS, Names::Own);
+    for line in [
+        "lbctl_frontend_certificate_expires_timestamp_seconds{frontend=\"web\",file=\"site.pem\"} 1790812800",
+        "lbctl_backend_certificate_expires_timestamp_seconds{backend=\"app\",file=\"lb.pem\"} 1796083200",
+    ] {
+        assert!(text.lines().any(|known| known == line), "{line}\n{text}");
     }
 }
 

@@ -191,6 +191,69 @@ fn certificate_that_ends_soon_and_is_renewed_is_an_event() {
     assert_eq!(told(&daemon), [first, second], "nothing is told twice");
 }
 
+/// OpenSSL makes a root, `root.pem`, an authority that is good for so many days, and with its certificate one that is good for longer.
+fn make_chain(path: &Path, days: u32) {
+    let folder = path.parent().expect("a folder");
+    let sign = |name: &str, by: &str, days: u32| {
+        let mut command = Command::new("openssl");
+        command.args(["req", "-x509", "-nodes", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]);
+        command.args(["-subj", &format!("/O=Example/CN={name}"), "-days", &days.to_string()]);
+        command.args(["-out", &format!("{name}.pem"), "-keyout", &format!("{name}.key")]);
+        command.args(
+            ["-CA", &format!("{by}.pem"), "-CAkey", &format!("{by}.key")].iter().filter(|_| by != name),
+        );
+        let made = command.current_dir(folder).stderr(Stdio::null()).status().expect("openssl");
+        assert!(made.success(), "{name}");
+    };
+    sign("root", "root", 500);
+    sign("between", "root", days);
+    sign("a.example", "between", 400);
+    let read = |name: &str| fs::read(folder.join(name)).expect("read");
+    let whole = ["a.example.pem", "between.pem", "a.example.key"].map(read).concat();
+    fs::write(path.with_extension("new"), whole).expect("written");
+    fs::rename(path.with_extension("new"), path).expect("moved");
+}
+
+#[test]
+fn chain_that_ends_before_its_certificate_is_told_when_it_is_shown() {
+    let (frontend, daemon) = with_site(SITE);
+    let words = |verb: &str| {
+        let said = String::from_utf8(daemon.verb(&[verb]).stdout).expect("text");
+        said.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    daemon.wait_until("it serves", |daemon| shown(daemon).contains("www.example.com"));
+    assert!(!words("status").contains("site.pem of frontend web"), "{}", words("status"));
+    make_chain(&daemon.folder.path().join("site.pem"), 5);
+    let line =
+        "site.pem of frontend web has a certificate of its authority /O=Example/CN=between that expires";
+    daemon.wait_until("it is a problem", |_| words("status").contains(line));
+    assert_eq!(daemon.verb(&["status"]).status.code(), Some(2));
+    daemon.wait_until("it is an event", |_| words("events").contains("site.pem: valid -> expires_very_soon"));
+    assert!(words("events").contains(line), "{}", words("events"));
+    assert!(daemon.log().contains(&format!("{line} on ")), "{}", daemon.log());
+    let known = daemon.status_json().expect("status")["frontends"][0]["certificates"][0].clone();
+    let [own, chain] =
+        [&known["not_after"], &known["chain_end"]["not_after"]].map(|end| end.as_str().expect("a moment"));
+    assert!(chain < own && known["chain_end"]["subject"] == "/O=Example/CN=between", "{known}");
+
+    // So it is: in six days nobody takes it, and its own end is a year away.
+    let in_six_days = (std::time::SystemTime::now() + Duration::from_secs(6 * 24 * 3600))
+        .duration_since(std::time::UNIX_EPOCH)
+        .expect("later")
+        .as_secs()
+        .to_string();
+    let root = daemon.folder.path().join("root.pem").display().to_string();
+    let verify = ["-CAfile", &root, "-verify_return_error"];
+    let is_taken = |more: &[&str]| {
+        client(frontend, &[&verify[..], more].concat()).wait_with_output().expect("ran").status.success()
+    };
+    assert!(is_taken(&[]) && !is_taken(&["-attime", &in_six_days]));
+
+    make_chain(&daemon.folder.path().join("site.pem"), 450);
+    daemon.wait_until("it was renewed", |_| words("events").contains("site.pem: expires_very_soon -> valid"));
+    assert!(!words("status").contains("site.pem of frontend web"), "{}", words("status"));
+}
+
 /// Which certificate a client is shown, by its SHA-256.
 fn fingerprint(daemon: &Daemon, folder: &Path) -> Option<String> {
     let said = client(daemon.frontend, &[]).wait_with_output().expect("ran").stdout;

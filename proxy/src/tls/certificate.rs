@@ -10,7 +10,7 @@ use rustls::{
 };
 
 use super::{
-    ChainFault, Ocsp, OcspError, SelfSigned, X509,
+    ChainEnd, ChainFault, Ocsp, OcspError, SelfSigned, X509,
     chain::Chain,
     pem::{self, Broken, Section},
 };
@@ -141,10 +141,17 @@ impl Certificate {
         self.ocsp.as_ref()
     }
 
-    /// What clients lack of its chain at `now`, if anything is seen.
+    /// What clients lack of its chain, if anything is seen.
     #[must_use]
-    pub fn chain_fault(&self, now: SystemTime) -> Option<ChainFault> {
-        self.chain.fault(now)
+    pub fn chain_fault(&self) -> Option<&ChainFault> {
+        self.chain.fault.as_ref()
+    }
+
+    /// Which of the authorities behind it is over first, of those that clients have of nobody else; after that most refuse it, like one
+    /// that is over itself (RFC 5280 §6.1.3). Roots are left out: clients have their own.
+    #[must_use]
+    pub fn chain_end(&self) -> Option<&ChainEnd> {
+        self.chain.end.as_ref()
     }
 
     /// What it is made from, if lbctl has made it itself.

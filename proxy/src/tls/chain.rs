@@ -1,16 +1,12 @@
 //! What a client lacks of a chain, as far as that can be said without knowing whom it trusts: clients have the roots, and of the
 //! authorities between nobody but the server tells them (RFC 8446 §4.4.2).
 
-use std::{
-    fmt,
-    time::{Duration, SystemTime},
-};
+use std::{fmt, time::SystemTime};
 
 use rustls::pki_types::CertificateDer;
 use x509_parser::prelude::{FromDer, GeneralName, ParsedExtension, X509Certificate};
 
 use super::client_certificate::line;
-use crate::calendar::Civil;
 
 /// Where an authority offers its own certificate (RFC 5280 §4.2.2.1: id-ad-caIssuers).
 const CA_ISSUERS: &str = "1.3.6.1.5.5.7.48.2";
@@ -39,13 +35,15 @@ pub enum ChainFault {
         /// And where it belongs.
         wanted: usize,
     },
-    /// That of an authority is over.
-    Expired {
-        /// The authority.
-        subject: Box<str>,
-        /// Its last moment.
-        not_after: SystemTime,
-    },
+}
+
+/// An authority of a chain that is over before the others.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ChainEnd {
+    /// The authority, as `/C=DE/O=Example/CN=name`.
+    pub subject: Box<str>,
+    /// The last moment of its certificate.
+    pub not_after: SystemTime,
 }
 
 impl fmt::Display for ChainFault {
@@ -66,15 +64,6 @@ impl fmt::Display for ChainFault {
                 "has the certificate of the authority {issuer} as number {found}, and it belongs at {wanted}, behind the one that it has \
                  signed: some refuse the connection"
             ),
-            Self::Expired { subject, not_after } => {
-                let since = not_after.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
-                let Civil { year, month, day, .. } = Civil::of(since);
-                write!(
-                    formatter,
-                    "has a certificate of its authority {subject} that has expired on {year}-{month:02}-{day:02}: many refuse the \
-                     connection. Put the one in its place that the authority offers now"
-                )
-            }
         }
     }
 }
@@ -82,9 +71,10 @@ impl fmt::Display for ChainFault {
 /// What is known of a chain, whatever the time.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Chain {
-    fault: Option<ChainFault>,
-    /// Which of the authorities is over first, and its last moment.
-    end: Option<(Box<str>, SystemTime)>,
+    /// What is wrong with it.
+    pub(super) fault: Option<ChainFault>,
+    /// Which of the authorities is over first that clients have to be told of.
+    pub(super) end: Option<ChainEnd>,
 }
 
 impl Chain {
@@ -93,29 +83,19 @@ impl Chain {
         let all: Vec<_> =
             chain.iter().map_while(|der| Some(X509Certificate::from_der(der).ok()?.1)).collect();
         let mut known = Self::default();
-        known.fault = known.follow(&all);
+        known.follow(&all);
         known
     }
 
-    /// What is wrong with it at `now`.
-    pub(super) fn fault(&self, now: SystemTime) -> Option<ChainFault> {
-        let expired = || {
-            let (subject, not_after) = self.end.clone().filter(|(_, end)| *end < now)?;
-            Some(ChainFault::Expired { subject, not_after })
-        };
-        self.fault.clone().or_else(expired)
-    }
-
-    /// From each to its authority, as far as they are here.
-    fn follow(&mut self, all: &[X509Certificate<'_>]) -> Option<ChainFault> {
+    /// From each to its authority, as far as they are here. What is beside that way clients don't need, and its end is nothing to them.
+    fn follow(&mut self, all: &[X509Certificate<'_>]) {
         let mut at = 0;
         let mut is_used = vec![false; all.len()];
-        loop {
-            let one = all.get(at)?;
+        while let Some(one) = all.get(at) {
             is_used[at] = true;
             let issuer = one.issuer();
-            if issuer.as_raw() == one.subject().as_raw() {
-                return None;
+            if is_of_itself(one) {
+                return;
             }
             let is_next =
                 |place: &usize| !is_used[*place] && all[*place].subject().as_raw() == issuer.as_raw();
@@ -125,20 +105,36 @@ impl Chain {
                     _ => Some(ChainFault::Strangers { issuer: line(issuer) }),
                 };
                 // Behind the first one that a root has signed nothing has to stand.
-                return missing.filter(|_| at == 0);
+                self.fault = self.fault.take().or(missing.filter(|_| at == 0));
+                return;
             };
             if next != at + 1 {
-                return Some(ChainFault::Order { issuer: line(issuer), found: next + 1, wanted: at + 2 });
+                let fault = ChainFault::Order { issuer: line(issuer), found: next + 1, wanted: at + 2 };
+                self.fault.get_or_insert(fault);
             }
-            // Clients have a root of their own, and go by that.
-            let is_root = all[next].issuer().as_raw() == all[next].subject().as_raw();
-            let end = SystemTime::from(all[next].validity().not_after.to_datetime());
-            if !is_root && self.end.as_ref().is_none_or(|(_, first)| end < *first) {
-                self.end = Some((line(issuer), end));
+            let not_after = last_moment(all, next);
+            if not_after.is_some_and(|end| self.end.as_ref().is_none_or(|first| end < first.not_after)) {
+                self.end = not_after.map(|not_after| ChainEnd { subject: line(issuer), not_after });
             }
             at = next;
         }
     }
+}
+
+/// A root: clients have their own, and go by that.
+fn is_of_itself(certificate: &X509Certificate<'_>) -> bool {
+    certificate.issuer().as_raw() == certificate.subject().as_raw()
+}
+
+/// Of the authority at this place, if it is no root. Of several certificates for the same key clients may take any.
+fn last_moment(all: &[X509Certificate<'_>], place: usize) -> Option<SystemTime> {
+    let authority = all.get(place)?;
+    let is_same = |one: &&X509Certificate<'_>| {
+        one.subject().as_raw() == authority.subject().as_raw()
+            && one.public_key().raw == authority.public_key().raw
+            && !is_of_itself(one)
+    };
+    all.iter().skip(1).filter(is_same).map(|one| one.validity().not_after.to_datetime().into()).max()
 }
 
 /// Where the certificate of its authority is, as it says itself.
@@ -197,7 +193,7 @@ mod tests {
 
     fn told(chain: &[&CertificateDer<'static>]) -> Option<String> {
         let chain: Vec<_> = chain.iter().map(|der| (*der).clone()).collect();
-        Chain::of(&chain).fault(SystemTime::now()).map(|fault| fault.to_string())
+        Chain::of(&chain).fault.map(|fault| fault.to_string())
     }
 
     #[test]
@@ -248,17 +244,44 @@ mod tests {
         }
     }
 
+    /// Those of these years, and whose of them the chain says is over first.
     #[test]
-    fn authority_that_is_over_is_said() {
-        let root = root("root");
-        let mut old = params("old");
-        old.not_after = date_time_ymd(2021, 9, 30);
-        let old = authority(old, &root);
-        let said = told(&[&site(&old, None), old.as_ref().der()]).unwrap();
-        assert!(said.starts_with("has a certificate of its authority "), "{said}");
-        assert!(
-            said.contains("/CN=old that has expired on 2021-09-30: many refuse the connection. "),
-            "{said}"
-        );
+    fn chain_ends_with_the_first_of_the_authorities_that_clients_need() {
+        let until = |name: &str, year: i32| {
+            let mut params = params(name);
+            params.not_after = date_time_ymd(year, 9, 30);
+            params
+        };
+        let root_key = KeyPair::generate().unwrap();
+        let root = CertifiedIssuer::self_signed(until("root", 2022), root_key).unwrap();
+        let upper = authority(until("upper", 2030), &root);
+        let lower = authority(until("lower", 2035), &upper);
+        // For the same key, and for another one.
+        let again = until("upper", 2040).signed_by(upper.key(), &root).unwrap().der().clone();
+        let other = authority(until("upper", 2050), &root);
+        let stranger = authority(until("stranger", 2023), &root);
+        let der = |one: &Authority| one.as_ref().der().clone();
+        let own = site(&lower, None);
+        let [upper_der, lower_der, other, stranger] = [&upper, &lower, &other, &stranger].map(der);
+        for (chain, expected) in [
+            (&[&own][..], None),
+            (&[&own, &lower_der], Some(("/CN=lower", 2035))),
+            (&[&own, &lower_der, &upper_der], Some(("/CN=upper", 2030))),
+            // A root that is sent as well is not needed, nor is whoever has signed nothing here.
+            (&[&own, &lower_der, &upper_der, &der(&root)], Some(("/CN=upper", 2030))),
+            (&[&own, &lower_der, &upper_der, &stranger], Some(("/CN=upper", 2030))),
+            (&[&site(&root, None), &der(&root)], None),
+            (&[&der(&root)], None),
+            // Nor the older one of the same authority.
+            (&[&own, &lower_der, &upper_der, &again], Some(("/CN=lower", 2035))),
+            (&[&own, &lower_der, &upper_der, &other], Some(("/CN=upper", 2030))),
+            // In whatever order they are, most clients find them.
+            (&[&own, &upper_der, &lower_der], Some(("/CN=upper", 2030))),
+        ] {
+            let chain: Vec<_> = chain.iter().map(|der| (*der).clone()).collect();
+            let found = Chain::of(&chain).end.map(|end| (end.subject, end.not_after));
+            let expected = expected.map(|(name, year)| (name.into(), date_time_ymd(year, 9, 30).into()));
+            assert_eq!(found, expected, "{}", chain.len());
+        }
     }
 }

@@ -7,7 +7,7 @@ use lb_proxy::{
     tls::{Certificate, ServerContent, ServerFiles, Trusted},
 };
 
-use super::tls::{spoken, tell_of_authorities, tell_of_dates};
+use super::tls::{spoken, tell_of, tell_of_authorities};
 use crate::config::{
     authorities, certificates,
     diagnostic::{Report, Span},
@@ -173,8 +173,7 @@ fn own(
     }
     match &*found.shown {
         [(_, only)] => {
-            let facts = only.certificate.facts();
-            tell_of_dates((at.span, "servers"), &only.file, facts, SystemTime::now(), report);
+            tell_of((at.span, "servers"), &only.file, &only.certificate, report);
             Some(only.certificate.clone())
         }
         [] => None,

@@ -10,7 +10,7 @@ use std::{
 
 use lb_proxy::{
     config::{Alpn, Mode, Tls, TlsClients, TlsFiles, TlsVersion},
-    tls::{CURVE_OF_TLS13, Certificates, Clients, Shown, X509},
+    tls::{CURVE_OF_TLS13, Certificate, Certificates, ChainEnd, Clients, Shown, X509},
 };
 
 use crate::config::{
@@ -269,18 +269,53 @@ fn read(raw: &raw::Tls, files: &[TlsFiles], folder: &Path, report: &Report<'_>) 
     }
     for (entry, shown) in &found.shown {
         if let Some(entry) = raw.certificates.get(*entry) {
-            let (at, facts) = ((entry.file.span, "clients"), shown.certificate.facts());
-            tell_of_dates(at, &shown.file, facts, SystemTime::now(), report);
-            if let Some(fault) = shown.certificate.chain_fault(SystemTime::now()) {
-                report.warning(entry.file.span, format!("\"{}\" {fault}", shown.file.escape_debug()));
-            }
+            tell_of((entry.file.span, "clients"), &shown.file, &shown.certificate, report);
         }
     }
     found.shown
 }
 
+/// What is wrong with a certificate that can be shown.
+pub(super) fn tell_of(at: (Span, &str), file: &str, certificate: &Certificate, report: &Report<'_>) {
+    let now = SystemTime::now();
+    tell_of_dates(at, file, certificate.facts(), now, report);
+    if let Some(end) = certificate.chain_end() {
+        tell_of_chain(at, file, end, now, report);
+    }
+    if let Some(fault) = certificate.chain_fault() {
+        report.warning(at.0, format!("\"{}\" {fault}", file.escape_debug()));
+    }
+}
+
+/// An authority that is over, or soon, as if it were the certificate itself.
+fn tell_of_chain(
+    (span, others): (Span, &str),
+    file: &str,
+    ChainEnd { subject, not_after }: &ChainEnd,
+    now: SystemTime,
+    report: &Report<'_>,
+) {
+    const RENEW: &str = "put the one in its place that the authority offers now";
+    let what = format!("\"{}\" has a certificate of its authority {subject} that", file.escape_debug());
+    let end = date(*not_after);
+    match not_after.duration_since(now) {
+        Err(_) => {
+            report.stale(span, format!("{what} has expired on {end}: most {others} refuse it; {RENEW}"));
+        }
+        Ok(left) if left < SOON => {
+            let days = left.as_secs() / DAY.as_secs();
+            report.warning(span, format!("{what} expires on {end}, in {days} days; {RENEW}"));
+        }
+        Ok(_) => {}
+    }
+}
+
+fn date(moment: SystemTime) -> time::Date {
+    time::OffsetDateTime::from(moment).date()
+}
+
 /// One that is over does not keep a node from running: it may have others that are not.
-pub(super) fn tell_of_dates(
+fn tell_of_dates(
     (span, others): (Span, &str),
     file: &str,
     facts: &X509,
@@ -288,7 +323,6 @@ pub(super) fn tell_of_dates(
     report: &Report<'_>,
 ) {
     let name = file.escape_debug();
-    let date = |moment: SystemTime| time::OffsetDateTime::from(moment).date();
     match facts.remaining(now) {
         None => {
             let message =
@@ -335,5 +369,28 @@ mod tests {
         assert_eq!(told(end + Duration::from_secs(1)), (over.to_owned(), 0, 1));
         let early = told(begin - Duration::from_secs(1)).0;
         assert!(early.starts_with("lb.toml:1:1: \"site.pem\" is not valid before 1970-01-01: "), "{early}");
+    }
+
+    #[test]
+    fn authority_that_is_over_or_soon_is_told_of_like_the_certificate_itself() {
+        let text = "\"site.pem\"";
+        let span = Span { start: 0, end: text.len() };
+        let not_after = SystemTime::UNIX_EPOCH + 365 * DAY;
+        let told = |now: SystemTime| {
+            let report = Report::new(text);
+            let end = ChainEnd { subject: "/CN=lower".into(), not_after };
+            tell_of_chain((span, "clients"), "site.pem", &end, now, &report);
+            let told = report.finish("lb.toml");
+            (told.headlines().collect::<Vec<_>>().join("\n"), told.errors(), told.stale())
+        };
+        assert_eq!(told(not_after - SOON), (String::new(), 0, 0));
+        let line = |rest: &str| {
+            format!("lb.toml:1:1: \"site.pem\" has a certificate of its authority /CN=lower that {rest}")
+        };
+        let renew = "put the one in its place that the authority offers now";
+        let soon = line(&format!("expires on 1971-01-01, in 29 days; {renew}"));
+        assert_eq!(told(not_after - SOON + Duration::from_secs(1)), (soon, 0, 0));
+        let over = line(&format!("has expired on 1971-01-01: most clients refuse it; {renew}"));
+        assert_eq!(told(not_after + Duration::from_secs(1)), (over, 0, 1));
     }
 }

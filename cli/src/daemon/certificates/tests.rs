@@ -4,7 +4,10 @@ use super::{
     files::{RESTLESS, Stamps},
     *,
 };
-use crate::config;
+use crate::{
+    config,
+    statistics::tests::{frontend as frontend_of, status},
+};
 
 const SITE: &str = include_str!("../../../tests/good/site.pem");
 const SHOP: &str = include_str!("../../../tests/good/certificates/shop.pem");
@@ -195,12 +198,12 @@ fn end_that_comes_nearer_is_told_at_each_step_once() {
         told.extend(certificates.turns(&config, now));
     }
     let line = |rest: &str| format!("site.pem of frontend web {rest}");
-    let turn = |from, to, rest: &str, is_new| Turn {
+    let turn = |from, to, rest: &str, is_told| Turn {
         file: "site.pem".to_owned(),
         from,
         to,
         reason: line(rest),
-        is_new,
+        is_told,
     };
     use Nearness::{Far, Over, Soon, VerySoon};
     assert_eq!(
@@ -224,7 +227,55 @@ fn end_that_comes_nearer_is_told_at_each_step_once() {
     config.proxy.frontends[0].tls[&0].certificates.replace(vec![Shown { certificate: other, ..shown }]);
     let end = of_frontend(&config.proxy.frontends[0])[0].not_after;
     let renewed = certificates.turns(&config, end.saturating_sub(DAY * 400));
-    assert_eq!((renewed[0].from, renewed[0].to, renewed[0].is_new), (VerySoon, Far, true));
+    assert_eq!((renewed[0].from, renewed[0].to, renewed[0].is_told), (VerySoon, Far, false));
+}
+
+#[test]
+fn authority_that_is_over_before_its_certificate_is_told_as_its_end() {
+    const ENDING: &str = include_str!("../../../tests/good/ending.pem");
+    let folder = tempfile::tempdir().unwrap();
+    let (config, one) = watched(folder.path());
+    let mut certificates = Certificates::default();
+    let far = Timestamp::parse("2120-01-01T00:00:00Z").unwrap();
+    assert_eq!(certificates.turns(&config, far), []);
+    // It is renewed, with a chain that is soon over: nothing of the configuration has told of that.
+    fs::write(folder.path().join("site.pem"), ENDING).unwrap();
+    one.look(folder.path(), SystemTime::now()).look(folder.path(), SystemTime::now());
+    let shown = of_frontend(&config.proxy.frontends[0]).remove(0);
+    let end = Timestamp::parse("2120-05-01T00:00:00Z").unwrap();
+    assert_eq!((shown.end(), &shown.not_after.to_string()[..10]), (end, "2126-11-03"));
+    let mut told = Vec::new();
+    for days in [29, 28, 6, 1, 0] {
+        let now = end.saturating_sub(DAY * days).saturating_add(Duration::from_secs(60));
+        told.extend(certificates.turns(&config, now));
+    }
+    let line = |rest: &str| {
+        format!(
+            "site.pem of frontend web has a certificate of its authority /O=Example/CN=Example intermediate that {rest}"
+        )
+    };
+    let told: Vec<_> = told.into_iter().map(|turn| (turn.to, turn.reason, turn.is_told)).collect();
+    let expected = [
+        (Nearness::Soon, line("expires on 2120-05-01, in 28 days"), false),
+        (Nearness::VerySoon, line("expires on 2120-05-01, in 5 days"), false),
+        (Nearness::Over, line("has expired on 2120-05-01"), false),
+    ];
+    assert_eq!(told, expected);
+
+    let web = Frontend { certificates: vec![shown], ..frontend_of("web") };
+    let mut status = status(vec![web], Vec::new());
+    let mut said = |days: u32| {
+        status.at = end.saturating_sub(DAY * days).saturating_add(Duration::from_secs(60));
+        let problems: Vec<_> = expiring(&status).map(|one| (one.what, one.look_at)).collect();
+        (notes(&status).collect::<Vec<_>>(), problems)
+    };
+    let mend = "Put the one in its place that the authority offers now; lbctl reads the new file by itself.";
+    assert_eq!(said(31), (vec![], vec![]));
+    assert_eq!(said(29), (vec![line("expires on 2120-05-01, in 28 days")], vec![]));
+    let then = format!("on 2120-05-01: most clients refuse it from then on. {mend}");
+    assert_eq!(said(6), (vec![], vec![(line("expires"), then)]));
+    let now = format!("on 2120-05-01: most clients refuse it. {mend}");
+    assert_eq!(said(0), (vec![], vec![(line("has expired"), now)]));
 }
 
 #[test]

@@ -303,7 +303,8 @@ pub(super) fn frontends(text: &mut Text, frontends: &[Frontend]) {
             sample_if(count, |count| metric.sample(&[("frontend", &one.name)], number(count)));
         }
     }
-    let help = "When a certificate that it shows expires, in seconds since 1970.";
+    let help =
+        "When a certificate that it shows expires, or one of its chain before it, in seconds since 1970.";
     let mut metric = text.metric("lbctl_frontend_certificate_expires_timestamp_seconds", Kind::Gauge, help);
     for one in frontends {
         ends(&mut metric, ("frontend", &one.name), &one.certificates);
@@ -318,7 +319,7 @@ pub(super) fn frontends(text: &mut Text, frontends: &[Frontend]) {
 
 fn ends(metric: &mut Metric<'_>, of: (&str, &str), certificates: &[Certificate]) {
     for certificate in certificates {
-        metric.sample(&[of, ("file", &certificate.file)], certificate.not_after.unix_seconds());
+        metric.sample(&[of, ("file", &certificate.file)], certificate.end().unix_seconds());
     }
 }
 
@@ -329,7 +330,7 @@ pub(super) fn backends(text: &mut Text, backends: &[Backend]) {
             sample_if(value(one), |value| metric.sample(&[("backend", &one.name)], value));
         }
     }
-    let help = "When a certificate that its servers are shown expires, in seconds since 1970.";
+    let help = "When a certificate that its servers are shown expires, or one of its chain before it, in seconds since 1970.";
     let mut metric = text.metric("lbctl_backend_certificate_expires_timestamp_seconds", Kind::Gauge, help);
     for one in backends {
         ends(&mut metric, ("backend", &one.name), &one.certificates);
