@@ -215,7 +215,7 @@ pub async fn run(
     host: &dyn Host,
     commands: UnboundedReceiver<Command>,
 ) -> Result<(), StartError> {
-    let _kept = socket::probe().map_err(|error| match error.kind() {
+    let _packet_socket = socket::probe().map_err(|error| match error.kind() {
         io::ErrorKind::PermissionDenied => StartError::Capability {
             capability: "CAP_NET_RAW",
             purpose: "sending advertisements and announcements",

@@ -484,7 +484,7 @@ pub(super) fn expiring(status: &Status) -> impl Iterator<Item = Problem> {
             ("expires", "refuse it from then on")
         };
         let (most, how) = match certificate.weakest() {
-            Some(_) => ("most ", "Put the one in its place that the authority offers now"),
+            Some(_) => ("most ", "Put the one in its place that the authority offers now, or leave it out if they have it as a root"),
             None => ("", "Renew it"),
         };
         Problem {

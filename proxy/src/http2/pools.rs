@@ -10,7 +10,7 @@ use crate::buffer::BufferPool;
 pub struct Pools {
     /// For content.
     pub(super) buffers: Rc<BufferPool>,
-    /// For heads, which a hundred streams at once have in their connection: small, so that all of them stay warm.
+    /// For heads, which a hundred streams at once have in their connection: small as a rule, so that all of them stay warm.
     pub(super) heads: Rc<BufferPool>,
     /// For frames: each holds two of the longest and some more.
     pub(super) frames: Rc<BufferPool>,

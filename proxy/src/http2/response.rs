@@ -51,7 +51,7 @@ pub(super) enum Chunks {
     Trailers,
 }
 
-/// The head at the start of `bytes`, whose fields are appended to `section`; `None` if it is not whole. `is_head` says if it
+/// The head at the start of `bytes`, whose fields are appended to `section`; `None`, and a part of them there, if it is not whole. `is_head` says if it
 /// answers HEAD.
 pub(super) fn read(bytes: &[u8], is_head: bool, section: &mut impl Sink) -> Option<Head> {
     read_as(bytes, is_head, |status| status, section)
@@ -118,10 +118,12 @@ pub(super) fn lines(mut bytes: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     std::iter::from_fn(move || take_line(&mut bytes))
 }
 
-/// The field of the line at the start of `bytes`, which is taken off them; `None` if it is not whole.
+/// The field of the line at the start of `bytes`, which is taken off them; `None` if it is not whole. They are our own: each line has
+/// a colon.
 #[inline]
 fn take_line<'b>(bytes: &mut &'b [u8]) -> Option<(&'b [u8], &'b [u8])> {
     let (name, rest) = bytes.split_at(find(b':', bytes)?);
+    debug_assert!(!name.contains(&b'\n'), "a line without a colon: {}", name.escape_ascii());
     let (value, rest) = rest.split_at(find(b'\n', rest)? + 1);
     *bytes = rest;
     Some((name, value[1..].trim_ascii()))

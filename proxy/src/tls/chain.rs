@@ -37,6 +37,9 @@ pub enum ChainFault {
     },
 }
 
+/// Certificates that are looked at: more are no chain, and nobody reads them.
+const MOST: usize = 100;
+
 /// An authority of a chain that is over before the others.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ChainEnd {
@@ -81,13 +84,14 @@ impl Chain {
     /// Of these, of which the first is shown for itself.
     pub(super) fn of(chain: &[CertificateDer<'_>]) -> Self {
         let all: Vec<_> =
-            chain.iter().map_while(|der| Some(X509Certificate::from_der(der).ok()?.1)).collect();
+            chain.iter().take(MOST).map_while(|der| Some(X509Certificate::from_der(der).ok()?.1)).collect();
         let mut known = Self::default();
         known.follow(&all);
+        known.end = (!all.is_empty()).then(|| end_above(&all, 0, &mut vec![None; all.len()])).flatten();
         known
     }
 
-    /// From each to its authority, as far as they are here. What is beside that way clients don't need, and its end is nothing to them.
+    /// From each to its authority, as far as they are here.
     fn follow(&mut self, all: &[X509Certificate<'_>]) {
         let mut at = 0;
         let mut is_used = vec![false; all.len()];
@@ -97,9 +101,7 @@ impl Chain {
             if is_of_itself(one) {
                 return;
             }
-            let is_next =
-                |place: &usize| !is_used[*place] && all[*place].subject().as_raw() == issuer.as_raw();
-            let Some(next) = (1..all.len()).find(is_next) else {
+            let Some(next) = authorities(all, at).find(|place| !is_used[*place]) else {
                 let missing = match all.len() {
                     1 => offered(one).map(|url| ChainFault::Alone { issuer: line(issuer), url }),
                     _ => Some(ChainFault::Strangers { issuer: line(issuer) }),
@@ -112,10 +114,6 @@ impl Chain {
                 let fault = ChainFault::Order { issuer: line(issuer), found: next + 1, wanted: at + 2 };
                 self.fault.get_or_insert(fault);
             }
-            let not_after = last_moment(all, next);
-            if not_after.is_some_and(|end| self.end.as_ref().is_none_or(|first| end < first.not_after)) {
-                self.end = not_after.map(|not_after| ChainEnd { subject: line(issuer), not_after });
-            }
             at = next;
         }
     }
@@ -126,15 +124,53 @@ fn is_of_itself(certificate: &X509Certificate<'_>) -> bool {
     certificate.issuer().as_raw() == certificate.subject().as_raw()
 }
 
-/// Of the authority at this place, if it is no root. Of several certificates for the same key clients may take any.
-fn last_moment(all: &[X509Certificate<'_>], place: usize) -> Option<SystemTime> {
-    let authority = all.get(place)?;
-    let is_same = |one: &&X509Certificate<'_>| {
-        one.subject().as_raw() == authority.subject().as_raw()
-            && one.public_key().raw == authority.public_key().raw
-            && !is_of_itself(one)
+/// Where those behind the first one stand that may have signed the one at `at`: they have its authority's name, and its authority's key
+/// as far as both say which that is (RFC 5280 §4.2.1.1).
+fn authorities<'c>(all: &'c [X509Certificate<'c>], at: usize) -> impl Iterator<Item = usize> + 'c {
+    let one = &all[at];
+    let signer = one.extensions().iter().find_map(|extension| match extension.parsed_extension() {
+        ParsedExtension::AuthorityKeyIdentifier(of) => of.key_identifier.as_ref(),
+        _ => None,
+    });
+    let key = |authority: &'c X509Certificate<'c>| {
+        authority.extensions().iter().find_map(|extension| match extension.parsed_extension() {
+            ParsedExtension::SubjectKeyIdentifier(of) => Some(of),
+            _ => None,
+        })
     };
-    all.iter().skip(1).filter(is_same).map(|one| one.validity().not_after.to_datetime().into()).max()
+    let may_have_signed = move |authority: &'c X509Certificate<'c>| {
+        authority.subject().as_raw() == one.issuer().as_raw()
+            && signer.zip(key(authority)).is_none_or(|(signer, key)| signer == key)
+    };
+    (1..all.len()).filter(move |place| *place != at && may_have_signed(&all[*place]))
+}
+
+/// Of the authorities above the one at `at` that which is over first. Clients may take any of several certificates for the same key, so
+/// it is that of the way up that lasts longest. What is beside all ways they don't need, and its end is nothing to them; and of a root
+/// they have a certificate of their own. `known` is what was found for each.
+fn end_above(
+    all: &[X509Certificate<'_>],
+    at: usize,
+    known: &mut [Option<Option<ChainEnd>>],
+) -> Option<ChainEnd> {
+    if let Some(end) = &known[at] {
+        return end.clone();
+    }
+    // A way that comes back here ends here.
+    known[at] = Some(None);
+    let mut above: Vec<_> = authorities(all, at).filter(|_| !is_of_itself(&all[at])).collect();
+    let key = all[*above.first()?].public_key().raw;
+    above.retain(|place| all[*place].public_key().raw == key);
+    if above.iter().any(|place| is_of_itself(&all[*place])) {
+        return None;
+    }
+    let ends = above.into_iter().map(|place| {
+        let not_after = all[place].validity().not_after.to_datetime().into();
+        let higher = end_above(all, place, known).filter(|higher| higher.not_after < not_after);
+        higher.unwrap_or_else(|| ChainEnd { subject: line(all[place].subject()), not_after })
+    });
+    known[at] = Some(ends.max_by_key(|end| end.not_after));
+    known[at].clone().flatten()
 }
 
 /// Where the certificate of its authority is, as it says itself.
@@ -260,6 +296,19 @@ mod tests {
         let again = until("upper", 2040).signed_by(upper.key(), &root).unwrap().der().clone();
         let other = authority(until("upper", 2050), &root);
         let stranger = authority(until("stranger", 2023), &root);
+        // For the key of upper as well, by one that is over.
+        let old = authority(until("old", 2023), &root);
+        let by_old = until("upper", 2040).signed_by(upper.key(), &old).unwrap().der().clone();
+        // For the key of the root, by another one that some clients have.
+        let elder = CertifiedIssuer::self_signed(params("elder"), KeyPair::generate().unwrap()).unwrap();
+        let cross = until("root", 2021).signed_by(root.key(), &elder).unwrap().der().clone();
+        // With the name of lower, which was given another key.
+        let former = authority(until("lower", 2023), &upper);
+        let names_key = {
+            let mut params = CertificateParams::new(vec!["a.example".into()]).unwrap();
+            params.use_authority_key_identifier_extension = true;
+            params.signed_by(&KeyPair::generate().unwrap(), &lower).unwrap().der().clone()
+        };
         let der = |one: &Authority| one.as_ref().der().clone();
         let own = site(&lower, None);
         let [upper_der, lower_der, other, stranger] = [&upper, &lower, &other, &stranger].map(der);
@@ -275,6 +324,13 @@ mod tests {
             // Nor the older one of the same authority.
             (&[&own, &lower_der, &upper_der, &again], Some(("/CN=lower", 2035))),
             (&[&own, &lower_der, &upper_der, &other], Some(("/CN=upper", 2030))),
+            (&[&own, &lower_der, &by_old, &der(&old), &upper_der], Some(("/CN=upper", 2030))),
+            (&[&own, &lower_der, &upper_der, &by_old, &der(&old)], Some(("/CN=upper", 2030))),
+            (&[&own, &lower_der, &upper_der, &der(&root), &cross], Some(("/CN=upper", 2030))),
+            (&[&own, &lower_der, &upper_der, &cross, &der(&root)], Some(("/CN=upper", 2030))),
+            (&[&own, &lower_der, &upper_der, &cross], Some(("/CN=root", 2021))),
+            (&[&names_key, &der(&former), &lower_der, &upper_der], Some(("/CN=upper", 2030))),
+            (&[&names_key, &lower_der, &der(&former)], Some(("/CN=lower", 2035))),
             // In whatever order they are, most clients find them.
             (&[&own, &upper_der, &lower_der], Some(("/CN=upper", 2030))),
         ] {

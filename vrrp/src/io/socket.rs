@@ -185,7 +185,7 @@ pub(super) fn receive(mut socket: &Socket, family: Family, packet: &mut [u8]) ->
 
 /// Whether this process may open the sockets that it needs: the one for advertisements and the one for announcements.
 ///
-/// The latter is to be kept until there is time: closing a packet socket waits until each processor has left what it was
+/// The latter is to be kept as long as there are groups: closing a packet socket waits until each processor has left what it was
 /// receiving (`synchronize_net`), 6 to 20 ms, which is all that a speaker in place of a dead one has at 10 ms.
 pub(super) fn probe() -> io::Result<OwnedFd> {
     open_raw(Family::Ipv4)?;

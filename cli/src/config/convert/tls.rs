@@ -279,7 +279,8 @@ fn read(raw: &raw::Tls, files: &[TlsFiles], folder: &Path, report: &Report<'_>) 
 pub(super) fn tell_of(at: (Span, &str), file: &str, certificate: &Certificate, report: &Report<'_>) {
     let now = SystemTime::now();
     tell_of_dates(at, file, certificate.facts(), now, report);
-    if let Some(end) = certificate.chain_end() {
+    // One that is over later changes nothing.
+    if let Some(end) = certificate.chain_end().filter(|end| end.not_after < certificate.facts().not_after) {
         tell_of_chain(at, file, end, now, report);
     }
     if let Some(fault) = certificate.chain_fault() {
@@ -295,7 +296,8 @@ fn tell_of_chain(
     now: SystemTime,
     report: &Report<'_>,
 ) {
-    const RENEW: &str = "put the one in its place that the authority offers now";
+    const RENEW: &str =
+        "put the one in its place that the authority offers now, or leave it out if they have it as a root";
     let what = format!("\"{}\" has a certificate of its authority {subject} that", file.escape_debug());
     let end = date(*not_after);
     match not_after.duration_since(now) {
@@ -387,7 +389,7 @@ mod tests {
         let line = |rest: &str| {
             format!("lb.toml:1:1: \"site.pem\" has a certificate of its authority /CN=lower that {rest}")
         };
-        let renew = "put the one in its place that the authority offers now";
+        let renew = "put the one in its place that the authority offers now, or leave it out if they have it as a root";
         let soon = line(&format!("expires on 1971-01-01, in 29 days; {renew}"));
         assert_eq!(told(not_after - SOON + Duration::from_secs(1)), (soon, 0, 0));
         let over = line(&format!("has expired on 1971-01-01: most clients refuse it; {renew}"));

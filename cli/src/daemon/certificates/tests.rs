@@ -269,7 +269,7 @@ fn authority_that_is_over_before_its_certificate_is_told_as_its_end() {
         let problems: Vec<_> = expiring(&status).map(|one| (one.what, one.look_at)).collect();
         (notes(&status).collect::<Vec<_>>(), problems)
     };
-    let mend = "Put the one in its place that the authority offers now; lbctl reads the new file by itself.";
+    let mend = "Put the one in its place that the authority offers now, or leave it out if they have it as a root; lbctl reads the new file by itself.";
     assert_eq!(said(31), (vec![], vec![]));
     assert_eq!(said(29), (vec![line("expires on 2120-05-01, in 28 days")], vec![]));
     let then = format!("on 2120-05-01: most clients refuse it from then on. {mend}");
