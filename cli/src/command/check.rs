@@ -48,20 +48,16 @@ pub fn run(arguments: &CheckArguments) -> Exit {
         }
     };
     eprint!("{}", config.warnings);
-    if config.warnings.stale() > 0 {
-        eprintln!("{}. Nothing was changed.", count(config.warnings.stale(), "error"));
-        return Exit::Configuration;
-    }
     let name = match arguments.file.to_string_lossy() {
         dash if dash == "-" => "stdin".into(),
         name => name,
     };
-    if let Err(errors) = Maps::load(&config.proxy.maps) {
-        errors.iter().for_each(|error| eprintln!("{error}"));
-        eprintln!("{}. Nothing was changed.", count(errors.len(), "error"));
-        return Exit::Configuration;
+    // What has expired keeps no node from running, and says nothing of the rest.
+    let (mut errors, mut warnings) = (config.warnings.stale(), config.warnings.warnings());
+    if let Err(wrong) = Maps::load(&config.proxy.maps) {
+        wrong.iter().for_each(|error| eprintln!("{error}"));
+        errors += wrong.len();
     }
-    let mut warnings = config.warnings.warnings();
     if arguments.here {
         let findings = here::check(&config, &arguments.file, arguments.node.as_deref(), false);
         for finding in &findings {
@@ -69,12 +65,13 @@ pub fn run(arguments: &CheckArguments) -> Exit {
             let place = finding.place.as_deref().unwrap_or(&name);
             eprintln!("{place}: on this machine: {label}{}", finding.message);
         }
-        let errors = findings.iter().filter(|finding| finding.fatal).count();
-        if errors > 0 {
-            eprintln!("{}. Nothing was changed.", count(errors, "error"));
-            return Exit::Configuration;
-        }
-        warnings += findings.len();
+        let fatal = findings.iter().filter(|finding| finding.fatal).count();
+        errors += fatal;
+        warnings += findings.len() - fatal;
+    }
+    if errors > 0 {
+        eprintln!("{}. Nothing was changed.", count(errors, "error"));
+        return Exit::Configuration;
     }
     let verdict = match warnings {
         0 => "fine".to_owned(),
