@@ -299,16 +299,25 @@ fn tell_of_chain(
     const RENEW: &str =
         "put the one in its place that the authority offers now, or leave it out if they have it as a root";
     let what = format!("\"{}\" has a certificate of its authority {subject} that", file.escape_debug());
-    let end = date(*not_after);
-    match not_after.duration_since(now) {
-        Err(_) => {
-            report.stale(span, format!("{what} has expired on {end}: most {others} refuse it; {RENEW}"));
-        }
-        Ok(left) if left < SOON => {
+    let left = not_after.duration_since(now).ok();
+    tell_of_end(span, (&what, *not_after, left), (&format!("most {others} refuse it"), RENEW), report);
+}
+
+/// An end that is past, or near, by how much time is `left`: of `what`, which begins the sentence, with what follows and what to do.
+fn tell_of_end(
+    span: Span,
+    (what, end, left): (&str, SystemTime, Option<Duration>),
+    (then, mend): (&str, &str),
+    report: &Report<'_>,
+) {
+    let day = date(end);
+    match left {
+        None => report.stale(span, format!("{what} has expired on {day}: {then}; {mend}")),
+        Some(left) if left < SOON => {
             let days = left.as_secs() / DAY.as_secs();
-            report.warning(span, format!("{what} expires on {end}, in {days} days; {RENEW}"));
+            report.warning(span, format!("{what} expires on {day}, in {days} days; {mend}"));
         }
-        Ok(_) => {}
+        Some(_) => {}
     }
 }
 
@@ -324,22 +333,12 @@ fn tell_of_dates(
     now: SystemTime,
     report: &Report<'_>,
 ) {
-    let name = file.escape_debug();
-    match facts.remaining(now) {
-        None => {
-            let message =
-                format!("\"{name}\" has expired on {}: {others} refuse it; renew it", date(facts.not_after));
-            report.stale(span, message);
-        }
-        Some(left) if left < SOON => {
-            let (days, end) = (left.as_secs() / DAY.as_secs(), date(facts.not_after));
-            report.warning(span, format!("\"{name}\" expires on {end}, in {days} days; renew it"));
-        }
-        Some(_) => {}
-    }
+    let name = format!("\"{}\"", file.escape_debug());
+    let end = (&*name, facts.not_after, facts.remaining(now));
+    tell_of_end(span, end, (&format!("{others} refuse it"), "renew it"), report);
     if facts.not_before > now {
         let message = format!(
-            "\"{name}\" is not valid before {}: {others} refuse it until then; is the clock right?",
+            "{name} is not valid before {}: {others} refuse it until then; is the clock right?",
             date(facts.not_before)
         );
         report.warning(span, message);
