@@ -81,8 +81,8 @@ pub(super) struct Tunnel {
 #[derive(Debug)]
 pub(super) struct Failed {
     pub(super) termination: Termination,
-    /// The request, as far as it was kept, and what the server did with it.
-    pub(super) again: Option<(Buffer, Failure)>,
+    /// What the server did with the request, if that was kept.
+    pub(super) again: Option<Failure>,
 }
 
 /// How a server failed a request of which the client has heard nothing yet.
@@ -99,8 +99,8 @@ pub(super) enum Failure {
 }
 
 impl Failed {
-    fn new(termination: Termination, request: Option<Buffer>, failure: Failure) -> Self {
-        Self { termination, again: request.map(|request| (request, failure)) }
+    fn new(termination: Termination, request: &Option<Buffer>, failure: Failure) -> Self {
+        Self { termination, again: request.is_some().then_some(failure) }
     }
 }
 
@@ -117,7 +117,7 @@ enum ReadError {
 
 impl<S: Stream> Download<'_, S> {
     /// Passes the response on. `request` is kept until the first byte comes.
-    pub(super) async fn run(self, mut request: Option<Buffer>) -> Result<Done, Failed> {
+    pub(super) async fn run(&self, request: &mut Option<Buffer>) -> Result<Done, Failed> {
         let mut inbox = None;
         let mut progress = Progress::default();
         let mut interim = 0;
@@ -180,7 +180,7 @@ impl<S: Stream> Download<'_, S> {
                         self.write(&mut [IoSlice::new(out.filled())], Termination::ClientAbortInResponse)
                             .await?;
                         self.begun.set(None);
-                        request = None;
+                        *request = None;
                     }
                     out.clear();
                     begun = self.now();
@@ -203,7 +203,7 @@ impl<S: Stream> Download<'_, S> {
                 }
             }
         };
-        drop(request);
+        *request = None;
         let Parsed { response, hop, .. } = parsed;
         self.begun.set(Some(hop.framing));
         self.connection.answered(response.status);
@@ -244,7 +244,7 @@ impl<S: Stream> Download<'_, S> {
         self.connection.worker().wheel().ticks()
     }
 
-    fn bad_response(&self, inbox: &Buffer, fault: Malformed, request: Option<Buffer>) -> Failed {
+    fn bad_response(&self, inbox: &Buffer, fault: Malformed, request: &Option<Buffer>) -> Failed {
         tracing::debug!(
             backend = %self.upstream.backend().name,
             server = %self.upstream.server().name,

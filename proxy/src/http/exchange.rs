@@ -58,6 +58,8 @@ const GRACE: Duration = Duration::from_millis(200);
 /// An exchange.
 pub(super) struct Exchange<'s, 'c, S> {
     session: &'s mut Session<'c, S>,
+    /// What a server gets, as long as it may be wanted: the head, and content that came with it.
+    head: Option<Buffer>,
     request: Request,
     preference: Preference,
     persisted: Persisted,
@@ -97,10 +99,12 @@ impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
         preference: Preference,
         persisted: Persisted,
         coding: Option<Algorithm>,
+        head: Buffer,
     ) -> Self {
         let (decoder, encoder) = (Decoder::new(request.framing, false), Encoder::new(request.framing));
         Self {
             session,
+            head: Some(head),
             request,
             preference,
             persisted,
@@ -116,19 +120,19 @@ impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
         }
     }
 
-    /// Serves it from `backend`; `head` is the request's head as a server gets it.
-    pub(super) async fn run(mut self, mut head: Buffer, backend: Option<BackendId>) -> Next {
+    /// Serves it from `backend`. By reference, as all that waits: what is moved into a future is there twice.
+    pub(super) async fn run(&mut self, backend: Option<BackendId>) -> Next {
         let connection = self.session.connection;
         let worker = connection.worker();
         connection.counters().requests.increment();
         if backend.is_some_and(|backend| worker.node().backends[backend.0].takes_trailers) {
             self.decoder = Decoder::new(self.request.framing, true);
         }
-        if self.take_content(&mut head).is_err() {
+        if self.take_content().is_err() {
             return self.fail(Termination::BadRequest, None).await;
         }
         if connection.frontend().options.wait_for_body
-            && let Err(termination) = self.wait_for_body(&mut head).await
+            && let Err(termination) = self.wait_for_body().await
         {
             connection.log(Record::never_whole);
             return self.fail(termination, None).await;
@@ -150,14 +154,16 @@ impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
                 record.cookie = [self.persisted.seen.letter(), cookie::Done::Nothing.letter()];
             }
         });
-        // Before a connection is chosen, which is to be written to as soon as it is known that nothing has come there.
-        turns::behind_the_others().await;
+        // Before a connection is chosen, which is to be written to as soon as it is known that nothing has come there. Streams of HTTP/2 come
+        // many at a time: their server has the next one to do before it could go to sleep.
+        turns::behind_the_others_if(connection.stream().socket().is_some()).await;
         let mut search = worker.search(connection.frontend_id(), backend, self.preference);
         if worker.node().backends[backend.0].introduces {
             search.introduce(self.introduction());
         }
         if worker.node().backends[backend.0].tells_host {
-            search.ask_for(server_name::asked_for(head.filled()).and_then(|host| worker.peer_name(host)));
+            let host = self.head.as_ref().and_then(|head| server_name::asked_for(head.filled()));
+            search.ask_for(host.and_then(|host| worker.peer_name(host)));
         }
         if self.request.private {
             search.keep_apart();
@@ -166,7 +172,7 @@ impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
         if let Some(own) = self.session.own.take_if(|own| own.backend() == backend) {
             search.offer(*own);
         }
-        // The whole request is in `head`, so it could be sent again.
+        // The whole request is in the head's buffer, so it could be sent again.
         let is_whole = self.decoder.is_done();
         let is_repeatable = is_whole && self.request.method.is_idempotent();
         let is_resendable =
@@ -189,7 +195,7 @@ impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
                 is_refusable: is_whole && search.has_retries() && upstream.stream().lane().is_some(),
                 statuses: if is_resendable { &options.retry.statuses } else { &[] },
             };
-            let mut failed = match self.attempt(&upstream, head, &repeat).await {
+            let mut failed = match self.attempt(&upstream, &repeat).await {
                 Ok(done) => {
                     let introduced = search.introduced_to(upstream.server_index());
                     return self.finish(upstream, done, introduced).await;
@@ -207,7 +213,7 @@ impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
                 return Next::Close;
             }
             let seen = failed.termination.seen();
-            let Some((again, failure)) = failed.again else {
+            let Some(failure) = failed.again else {
                 if let Some(seen) = seen {
                     upstream.note(seen);
                 }
@@ -265,7 +271,6 @@ impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
                 "the request is sent again"
             );
             connection.log(Record::tries_again);
-            head = again;
         }
     }
 
@@ -348,24 +353,26 @@ impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
     async fn attempt(
         &mut self,
         upstream: &Upstream,
-        mut head: Buffer,
         repeat: &Repeat<'_>,
     ) -> Result<Done, Failed> {
         let Session { connection, inbound, deadline, memory, .. } = &mut *self.session;
-        if upstream.backend().options.server_name_header.is_some() {
+        if upstream.backend().options.server_name_header.is_some()
+            && let Some(head) = self.head.take()
+        {
             let out = connection.worker().heads().take();
-            head = server_name::write(head, upstream.backend(), &upstream.server().name, out);
+            self.head = Some(server_name::write(head, upstream.backend(), &upstream.server().name, out));
         }
+        let bytes = self.head.as_ref().map_or(&[][..], Buffer::filled);
         let accept = (self.request.upgrade && S::VERSION == Some(Version::Http2))
-            .then(|| websocket::accept_of_request(head.filled()));
+            .then(|| websocket::accept_of_request(bytes));
         let timeout = upstream.backend().timeout.server;
-        match write::all(upstream.stream(), head.filled(), deadline, timeout).await {
+        match write::all(upstream.stream(), bytes, deadline, timeout).await {
             // A server that ended may have said why.
             Ok(()) | Err(WriteError::Broken) => {}
             Err(WriteError::Elapsed) => return Err(Termination::ServerTimeoutInHead.into()),
         }
         let is_kept = repeat.is_stale_harmless || repeat.is_resendable || repeat.is_refusable;
-        let head = is_kept.then_some(head);
+        self.head.take_if(|_| !is_kept);
         let pace = Pace::new(connection.frontend(), self.request.expects_continue);
         let download = Download {
             connection,
@@ -382,7 +389,7 @@ impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
             retried: repeat.statuses,
             begun: &self.begun,
         };
-        let upload = Upload {
+        let mut upload = Upload {
             inbound,
             upstream,
             decoder: &mut self.decoder,
@@ -392,7 +399,7 @@ impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
             response_deadline: deadline,
             pace: &pace,
         };
-        let mut download = pin!(download.run(head));
+        let mut download = pin!(download.run(&mut self.head));
         let mut upload = pin!(upload.run());
         poll_fn(|context| {
             if let Poll::Ready(result) = download.as_mut().poll(context) {
@@ -404,7 +411,7 @@ impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
     }
 
     /// `introduced` is who the server was told that the connection is of.
-    async fn finish(mut self, upstream: Upstream, done: Done, introduced: Option<Endpoint>) -> Next {
+    async fn finish(&mut self, upstream: Upstream, done: Done, introduced: Option<Endpoint>) -> Next {
         let connection = self.session.connection;
         tracing::trace!(
             frontend = %connection.frontend().name,
@@ -456,7 +463,7 @@ impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
     }
 
     /// RFC 9110 §7.8: from here on the bytes are not HTTP.
-    async fn tunnel(self, upstream: &Upstream, tunnel: Tunnel) {
+    async fn tunnel(&mut self, upstream: &Upstream, tunnel: Tunnel) {
         let (connection, deadline) = (self.session.connection, &self.session.deadline);
         let inbox = self.session.inbound.inbox.take();
         match pass_early(connection, upstream, deadline, tunnel, inbox).await {

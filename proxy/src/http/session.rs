@@ -56,6 +56,9 @@ pub(crate) struct Session<'c, S> {
     accepted: Instant,
     /// Requests served before.
     served: u64,
+    /// The request that was received and that nobody serves yet. Here, since it is large: each function that waits and has it as an
+    /// argument would have a place of its own for it in the room.
+    incoming: Option<Incoming<'c>>,
     /// The request in hand is the last one, as its client has said, and has no content.
     pub(super) is_last: bool,
     /// Of what was asked.
@@ -111,6 +114,7 @@ impl<'c, S: Stream> Session<'c, S> {
             backend: None,
             accepted,
             served,
+            incoming: None,
             is_last: false,
             memory: Memory { session: variables, exchange },
             armed,
@@ -133,8 +137,8 @@ impl<'c, S: Stream> Session<'c, S> {
             // A client whose requests come one by one in quick succession must not keep the worker either.
             tokio::task::consume_budget().await;
             let next = match self.receive(waited.take()).await {
-                Ok(Some(incoming)) => self.serve(incoming).await,
-                Ok(None) => Next::Close,
+                Ok(true) => self.serve().await,
+                Ok(false) => Next::Close,
                 Err(refusal) => self.refuse(refusal).await,
             };
             match next {
@@ -152,10 +156,10 @@ impl<'c, S: Stream> Session<'c, S> {
         }
     }
 
-    async fn serve(&mut self, incoming: Incoming<'_>) -> Next {
+    async fn serve(&mut self) -> Next {
         self.served += 1;
         self.backend = None;
-        let next = self.answer(incoming).await;
+        let next = self.answer().await;
         self.end_log();
         self.connection.clear_server();
         next
@@ -169,14 +173,15 @@ impl<'c, S: Stream> Session<'c, S> {
         self.served == 1
     }
 
-    async fn answer(&mut self, incoming: Incoming<'_>) -> Next {
+    async fn answer(&mut self) -> Next {
+        let Some(incoming) = self.incoming.take() else { return Next::Close };
         let Incoming { request, preference, persisted, coding, head, content, then, answered_in } = incoming;
         if let Some(backend) = answered_in {
             self.enter(backend, &request);
         }
         match then {
             Then::Forward(backend) => {
-                Exchange::new(self, request, preference, persisted, coding).run(head, backend).await
+                Exchange::new(self, request, preference, persisted, coding, head).run(backend).await
             }
             Then::Deny(status) | Then::Page(status) => {
                 let is_refused = matches!(then, Then::Deny(_));
@@ -279,8 +284,8 @@ impl<'c, S: Stream> Session<'c, S> {
         self.memory.exchange = None;
     }
 
-    /// The next request, and what becomes of it. `None` if there will be none.
-    async fn receive(&mut self, mut waited: Option<Waited>) -> Result<Option<Incoming<'c>>, Refusal> {
+    /// Waits for the next request. False if there will be none.
+    async fn receive(&mut self, mut waited: Option<Waited>) -> Result<bool, Refusal> {
         let mut progress = Progress::default();
         let mut kept = Kept::default();
         loop {
@@ -328,7 +333,8 @@ impl<'c, S: Stream> Session<'c, S> {
                         self.is_last = incoming.request.is_last();
                         self.inbound.release_if_empty();
                         self.armed = Armed::No;
-                        return Ok(Some(incoming));
+                        self.incoming = Some(incoming);
+                        return Ok(true);
                     }
                     Parsed::Unknown(question) => {
                         // In a box of its own, as most requests ask nothing.
@@ -358,17 +364,17 @@ impl<'c, S: Stream> Session<'c, S> {
     }
 
     /// Its client ended, broke or was late, in the middle of a head or between two of them.
-    fn stopped(&self, progress: &Progress, why: Termination) -> Result<Option<Incoming<'c>>, Refusal> {
+    fn stopped(&self, progress: &Progress, why: Termination) -> Result<bool, Refusal> {
         let begun = self.inbound.inbox.as_ref().is_some_and(|inbox| progress.has_begun(inbox.filled()));
         if begun {
             return Err(Refusal::Stopped(why));
         }
         if self.served > 0 {
-            return Ok(None);
+            return Ok(false);
         }
         // One without a request is counted. It is answered, and has a line, if probes are not ignored.
         self.connection.count(Event::NullConnection);
-        if self.connection.frontend().options.ignore_probes { Ok(None) } else { Err(Refusal::Silent(why)) }
+        if self.connection.frontend().options.ignore_probes { Ok(false) } else { Err(Refusal::Silent(why)) }
     }
 
     async fn refuse(&mut self, refusal: Refusal) -> Next {

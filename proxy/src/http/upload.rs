@@ -31,7 +31,7 @@ pub(super) struct Upload<'e, 'c, S> {
 impl<S: Stream> Upload<'_, '_, S> {
     /// Never ends well: the response decides when the exchange is over. Returns only when the client makes it
     /// impossible.
-    pub(super) async fn run(mut self) -> Termination {
+    pub(super) async fn run(&mut self) -> Termination {
         if !self.is_done.get()
             && let Err(termination) = self.send().await
         {

@@ -17,7 +17,7 @@ const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 impl<S: Stream> Exchange<'_, '_, S> {
     /// Waits for the rest of the content, as far as one buffer takes it, for at most `timeout.http_request`. The server is
     /// not asked to tell the client to go on.
-    pub(super) async fn wait_for_body(&mut self, head: &mut Buffer) -> Result<(), Termination> {
+    pub(super) async fn wait_for_body(&mut self) -> Result<(), Termination> {
         let connection = self.session.connection;
         if self.request.expects_continue && !self.decoder.is_done() && !self.session.inbound.has_bytes() {
             let timeout = connection.frontend().timeout.client;
@@ -29,7 +29,7 @@ impl<S: Stream> Exchange<'_, '_, S> {
         self.request.expects_continue = false;
         let inbound = &mut self.session.inbound;
         inbound.deadline.arm(connection.frontend().timeout.http_request);
-        while !self.decoder.is_done() && head.len() + FRAMING < BUFFER_SIZE {
+        while !self.decoder.is_done() && self.has_room() {
             let inbound = &mut self.session.inbound;
             match inbound.deadline.guard(connection.stream().readable()).await {
                 Ok(Ok(())) => {}
@@ -42,7 +42,7 @@ impl<S: Stream> Exchange<'_, '_, S> {
                 Ok(Some(_)) | Err(_) => return Err(Termination::ClientAbortInContent),
             }
             let before = self.session.inbound.inbox.as_ref().map_or(0, Buffer::len);
-            self.take_content(head).map_err(|_| Termination::BadRequest)?;
+            self.take_content().map_err(|_| Termination::BadRequest)?;
             if self
                 .session
                 .inbound
@@ -57,8 +57,14 @@ impl<S: Stream> Exchange<'_, '_, S> {
         Ok(())
     }
 
+    /// Does more content fit behind the head?
+    fn has_room(&self) -> bool {
+        self.head.as_ref().is_some_and(|head| head.len() + FRAMING < BUFFER_SIZE)
+    }
+
     /// Moves content that is already here behind the head, so that one write sends both.
-    pub(super) fn take_content(&mut self, head: &mut Buffer) -> Result<(), BodyError> {
+    pub(super) fn take_content(&mut self) -> Result<(), BodyError> {
+        let Some(head) = &mut self.head else { return Ok(()) };
         let inbound = &mut self.session.inbound;
         while let Some(inbox) = &mut inbound.inbox {
             let room = BUFFER_SIZE.saturating_sub(head.len() + FRAMING).min(inbox.len());

@@ -13,7 +13,7 @@ use crate::{
 
 impl<S: Stream> Exchange<'_, '_, S> {
     /// Answers for the server, if there is anybody to answer.
-    pub(super) async fn fail(self, termination: Termination, search: Option<&Search>) -> Next {
+    pub(super) async fn fail(&mut self, termination: Termination, search: Option<&Search>) -> Next {
         let status = termination.status();
         match search {
             Some(search) => self.note(termination, status, search),
