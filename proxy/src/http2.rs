@@ -6,10 +6,11 @@
 //!                              └── Lane ...
 //! ```
 //! The codec ([`frame`], [`hpack`], [`machine`]) is pure: bytes in, values out. Each stream becomes a connection of its own that
-//! speaks HTTP/1.1: its request is written as such a head, its response is read as one. So there is one exchange, whatever the
-//! client speaks. docs/http2.md has what is done in each case.
+//! speaks HTTP/1.1: its request is written as such a head, its response is read as one; but a head that is a server's comes as a
+//! field section (`coded`). So there is one exchange, whatever the client speaks. docs/http2.md has what is done in each case.
 
 mod budget;
+mod coded;
 pub mod frame;
 pub mod hpack;
 mod lane;
@@ -23,6 +24,7 @@ mod settings;
 mod stream;
 
 pub(crate) use self::{
+    coded::Coded,
     lane::Lane,
     outbound::{Asking, Blame, LONELY, ServerLane, Trunk},
     session::Session,

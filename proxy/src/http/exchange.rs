@@ -154,9 +154,8 @@ impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
                 record.cookie = [self.persisted.seen.letter(), cookie::Done::Nothing.letter()];
             }
         });
-        // Before a connection is chosen, which is to be written to as soon as it is known that nothing has come there. Streams of HTTP/2 come
-        // many at a time: their server has the next one to do before it could go to sleep.
-        turns::behind_the_others_if(connection.stream().socket().is_some()).await;
+        // Before a connection is chosen, which is to be written to as soon as it is known that nothing has come there.
+        turns::behind_the_others().await;
         let mut search = worker.search(connection.frontend_id(), backend, self.preference);
         if worker.node().backends[backend.0].introduces {
             search.introduce(self.introduction());
@@ -350,11 +349,7 @@ impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
     }
 
     /// Sends the request and passes the response on.
-    async fn attempt(
-        &mut self,
-        upstream: &Upstream,
-        repeat: &Repeat<'_>,
-    ) -> Result<Done, Failed> {
+    async fn attempt(&mut self, upstream: &Upstream, repeat: &Repeat<'_>) -> Result<Done, Failed> {
         let Session { connection, inbound, deadline, memory, .. } = &mut *self.session;
         if upstream.backend().options.server_name_header.is_some()
             && let Some(head) = self.head.take()

@@ -25,7 +25,7 @@ use super::{
         Field, Fields, Line, MAX_HEAD, Malformed, Span, Version, is_token,
         name::Name,
         request::{self, Request},
-        response::{self, Response},
+        response::{self, Form, Response},
     },
     headers::{Options, Sink},
     target::Target,
@@ -375,9 +375,9 @@ impl<'m> Message<'m> {
         request::put(self.method(), &target, self.fields(), |_| false, request, hop, out);
     }
 
-    /// Writes the head that a client gets. `response` is what the head meant when it was checked.
-    pub fn encode_response(&self, response: &Response, hop: &response::Hop, out: &mut impl Sink) {
-        response::put(self.reason(), self.fields(), |_| false, response, hop, out);
+    /// Puts down the head that a client gets. `response` is what the head meant when it was checked.
+    pub(crate) fn put_response(&self, response: &Response, hop: &response::Hop, form: &mut impl Form) {
+        response::put(self.reason(), self.fields(), |_| false, response, hop, form);
     }
 
     /// RFC 9110 §7.6.1. What `stays` is not the option of whoever sent `Connection`.

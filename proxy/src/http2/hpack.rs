@@ -8,7 +8,7 @@ mod table;
 
 pub use self::{
     decode::{Decoder, Fault, Room},
-    encode::{put_authority, put_field, put_request, put_status, put_table_size},
+    encode::{put_authority, put_content_length, put_field, put_request, put_status, put_table_size},
 };
 
 /// Bytes of the dynamic table that peers may use: what they assume before they are told anything.

@@ -1,7 +1,7 @@
 //! A response as it is written in HTTP/1.1, taken apart: what its head says as a field section, where its content is.
 //!
-//! Whatever writes it is this program ([`crate::http::head::response`], replies, rules), in one form: a head is in one piece, a
-//! chunk has no extensions.
+//! Whatever writes it is this program (replies, rules), in one form: a head is in one piece, a chunk has no extensions. A head that is a
+//! server's comes as a field section (`coded`), what follows it as it would in HTTP/1.1.
 
 use std::sync::LazyLock;
 

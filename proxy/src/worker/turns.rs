@@ -41,13 +41,17 @@ pub(crate) fn go_on(context: &mut Context<'_>) {
 }
 
 /// Ready when all tasks that have something to do at this moment have done it. What all of a turn have to send goes out in one go then: whom
-/// it is sent to finds the next one there when it is done with the first, and need not be woken for each (decision 56). Ready at once where
-/// that `is_waiting` is false.
+/// it is sent to finds the next one there when it is done with the first, and need not be woken for each (decision 56).
+pub(crate) fn behind_the_others() -> BehindTheOthers {
+    behind_the_others_if(true)
+}
+
+/// The same, or ready at once.
 pub(crate) fn behind_the_others_if(is_waiting: bool) -> BehindTheOthers {
     BehindTheOthers { is_behind: !is_waiting }
 }
 
-/// See [`behind_the_others_if`].
+/// See [`behind_the_others`].
 #[derive(Debug)]
 pub(crate) struct BehindTheOthers {
     is_behind: bool,

@@ -60,6 +60,24 @@ async fn responses_reach_a_client_as_fields_and_data() {
     assert_eq!((answer.field("x-c").map(str::len), answer.status()), (Some(7000), "200"));
 }
 
+/// A head is never in lines on its way to a stream: 63 bytes would be counted of this one.
+#[tokio::test]
+async fn bytes_to_clients_are_those_of_compressed_fields() {
+    let response = "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 3\r\n\r\nabc";
+    let (server, _told) = client::scripted(response).await;
+    let proxy = client::start(client::config(&[server.address]));
+    let address = rig::address(&proxy);
+    let answer = peer::apart(move || {
+        let mut client = Client::begun(address);
+        client.send(&request(1, END_STREAM, "GET", "/", &[]));
+        client.answer(1)
+    });
+    assert_eq!(answer.await.content, b"abc");
+    // The status, two fields, and what says what they mean.
+    let head = 1 + (3 + 9) + (3 + 1) + 15;
+    rig::eventually("it is counted", || proxy.status().frontends[0].bytes_out == head + 3).await;
+}
+
 /// A response that breaks never looks complete.
 #[tokio::test]
 async fn response_that_breaks_ends_in_a_reset() {

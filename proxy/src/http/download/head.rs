@@ -12,12 +12,13 @@ use crate::{
         head::{
             Field, Fields, Malformed, Progress, Version,
             request::Method,
-            response::{Head, Hop, Response},
+            response::{Head, Hop, Lines, Response},
         },
         message::Message,
         outcome::Termination,
         websocket,
     },
+    http2::Coded,
     rules::{Content, Instead, Run},
     sample::{Facts, Moment, Variables},
     stream::Stream,
@@ -130,10 +131,18 @@ impl<S: Stream> Download<'_, S> {
         let coder = if changes.is_any() {
             self.edit(head, &mut response, &mut hop, &changes, out)?
         } else {
-            head.encode(&response, &hop, out);
+            match self.is_coded() {
+                true => head.put(&response, &hop, &mut Coded::new(out)),
+                false => head.encode(&response, &hop, out),
+            }
             None
         };
         Ok(Some(Parsed { response, hop, coder }))
+    }
+
+    /// Is the head for a stream, which gets it as a field section? The answer to who asks for a WebSocket means something else there.
+    fn is_coded(&self) -> bool {
+        S::VERSION == Some(Version::Http2) && !self.request.upgrade
     }
 
     /// The head for the client, after HSTS, then rules, then the cookie, then compression have changed it, as in HAProxy. What codes
@@ -242,7 +251,10 @@ impl<S: Stream> Download<'_, S> {
         }
         // A rule may have given it another one.
         response.status = message.status();
-        message.encode_response(response, hop, out);
+        match self.is_coded() {
+            true => message.put_response(response, hop, &mut Coded::new(out)),
+            false => message.put_response(response, hop, &mut Lines(out)),
+        }
         Ok(coder)
     }
 }

@@ -152,10 +152,15 @@ impl<'b> Head<'b> {
         })
     }
 
-    /// Writes the head that the client gets. `response` is what [`Self::check`] made of this head.
+    /// Writes the head that the client gets, in lines. `response` is what [`Self::check`] made of this head.
     pub fn encode(&self, response: &Response, hop: &Hop, out: &mut impl Sink) {
+        self.put(response, hop, &mut Lines(out));
+    }
+
+    /// The same in whatever form.
+    pub(crate) fn put(&self, response: &Response, hop: &Hop, form: &mut impl Form) {
         let named = Options::named(self.fields());
-        put(self.reason(), self.fields(), |field| named.has(field), response, hop, out);
+        put(self.reason(), self.fields(), |field| named.has(field), response, hop, form);
     }
 
     /// The bytes it came from, its field lines, its status, and where its reason phrase is.
@@ -164,37 +169,76 @@ impl<'b> Head<'b> {
     }
 }
 
-/// Writes a response's head for a client; without the fields that are `named` by Connection.
+/// Puts a response's head down for a client; without the fields that are `named` by Connection.
 pub(crate) fn put<'b>(
     reason: &[u8],
     fields: impl Iterator<Item = Field<'b>>,
     named: impl Fn(&Field<'_>) -> bool,
     response: &Response,
     hop: &Hop,
-    out: &mut impl Sink,
+    form: &mut impl Form,
 ) {
-    out.put(b"HTTP/1.1 ");
-    headers::put_number(response.status.into(), out);
-    out.put(b" ");
-    out.put(reason);
-    out.put(b"\r\n");
+    form.begin(response.status, reason);
     for field in fields {
         if field.id == Name::ContentLength || field.id.is_hop_by_hop() || named(&field) {
             continue;
         }
-        headers::put_field(&field, out);
+        form.field(&field);
     }
-    match response.status {
-        101 => out.put(b"Connection: upgrade\r\nUpgrade: websocket\r\n"),
-        // RFC 9110 §8.6: never with these.
-        100..=199 | 204 => {}
-        _ => match (hop.framing, response.announced) {
-            (Framing::None, Some(length)) => headers::put_content_length(length, out),
-            (framing, _) => headers::put_framing(framing, out),
-        },
+    form.end(response, hop);
+}
+
+/// As what a head is written.
+pub(crate) trait Form {
+    /// Its start.
+    fn begin(&mut self, status: u16, reason: &[u8]);
+
+    /// A field that is the server's.
+    fn field(&mut self, field: &Field<'_>);
+
+    /// What this hop has to say, and the end.
+    fn end(&mut self, response: &Response, hop: &Hop);
+}
+
+/// Lines of HTTP/1.1.
+pub(crate) struct Lines<'o, O>(pub(crate) &'o mut O);
+
+impl<O: Sink> Form for Lines<'_, O> {
+    fn begin(&mut self, status: u16, reason: &[u8]) {
+        self.0.put(b"HTTP/1.1 ");
+        headers::put_number(status.into(), self.0);
+        self.0.put(b" ");
+        self.0.put(reason);
+        self.0.put(b"\r\n");
     }
-    if hop.close && response.status >= 200 {
-        out.put(b"Connection: close\r\n");
+
+    fn field(&mut self, field: &Field<'_>) {
+        headers::put_field(field, self.0);
     }
-    out.put(b"\r\n");
+
+    fn end(&mut self, response: &Response, hop: &Hop) {
+        match (response.status, response.told_length(hop.framing)) {
+            (101, _) => self.0.put(b"Connection: upgrade\r\nUpgrade: websocket\r\n"),
+            (100..=199 | 204, _) => {}
+            (_, Some(length)) => headers::put_content_length(length, self.0),
+            (_, None) => headers::put_framing(hop.framing, self.0),
+        }
+        if hop.close && response.status >= 200 {
+            self.0.put(b"Connection: close\r\n");
+        }
+        self.0.put(b"\r\n");
+    }
+}
+
+impl Response {
+    /// What Content-Length says to the client, where content is framed so towards it.
+    pub(crate) fn told_length(&self, framing: Framing) -> Option<u64> {
+        match (self.status, framing) {
+            // RFC 9110 §8.6: never with these.
+            (100..=199 | 204, _) => None,
+            (_, Framing::None) => self.announced,
+            (_, Framing::Length(length)) => Some(length),
+            (_, Framing::Chunked | Framing::UntilClose) => None,
+        }
+    }
 }

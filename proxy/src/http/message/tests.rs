@@ -115,7 +115,8 @@ fn names_that_become_the_same_variable_go_with_the_one_that_a_rule_edits() {
     let response = parsed.check(Method::Get, false).unwrap();
     let mut message = Message::of_response(parsed, &mut scratch);
     message.remove(b"X-A");
-    message.encode_response(&response, &response::Hop { framing: response.framing, close: false }, &mut out);
+    let hop = response::Hop { framing: response.framing, close: false };
+    message.put_response(&response, &hop, &mut response::Lines(&mut out));
     assert_eq!(out, b"HTTP/1.1 200 OK\r\nX_A: 1\r\nContent-Length: 0\r\n\r\n");
 }
 
@@ -234,7 +235,7 @@ fn a_response_is_written_with_its_edits() {
     message.remove(b"server");
     message.add(b"Strict-Transport-Security", b"max-age=1").unwrap();
     let mut out = Vec::new();
-    message.encode_response(&response, &hop, &mut out);
+    message.put_response(&response, &hop, &mut response::Lines(&mut out));
     assert_eq!(
         String::from_utf8(out).unwrap(),
         "HTTP/1.1 200 Fine\r\nStrict-Transport-Security: max-age=1\r\nContent-Length: 2\r\n\r\n"

@@ -64,6 +64,14 @@ pub fn put_authority(authority: &[u8], out: &mut impl Sink) {
     put_text(authority, out);
 }
 
+/// `content-length`.
+pub fn put_content_length(length: u64, out: &mut impl Sink) {
+    const INDEX: u8 = 28;
+    let digits = length.checked_ilog10().unwrap_or(0) as u8 + 1;
+    out.put(&[LITERAL | PREFIX, INDEX - PREFIX, digits]);
+    put_number(length, out);
+}
+
 /// A field whose name may have letters of either case.
 pub fn put_field(name: &[u8], value: &[u8], out: &mut impl Sink) {
     match (index_of(name), u8::try_from(value.len())) {

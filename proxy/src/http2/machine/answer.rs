@@ -7,6 +7,7 @@ use std::{
 
 use super::{BACKLOG, Kind, Machine, Remote, Role, Sending, Tunnel};
 use crate::http2::{
+    coded,
     frame::{self, END_HEADERS, END_STREAM, ErrorCode, HEADER, Header, LONGEST},
     hpack,
     outbound::read_request,
@@ -156,10 +157,14 @@ impl Machine {
         }
         let stream = &mut self.streams[key];
         let asks = stream.tunnel == Some(Tunnel::Asked);
-        let head = match self.role {
-            Role::Server if asks => response::read_of_tunnel(bytes, section),
-            Role::Server => response::read(bytes, stream.is_head, section),
-            Role::Client => {
+        let head = match (self.role, coded::read(bytes)) {
+            (Role::Server, Some((head, coded))) => {
+                section.extend_from_slice(coded);
+                Some(head)
+            }
+            (Role::Server, None) if asks => response::read_of_tunnel(bytes, section),
+            (Role::Server, None) => response::read(bytes, stream.is_head, section),
+            (Role::Client, _) => {
                 stream.is_head = bytes.starts_with(b"HEAD ");
                 read_request(bytes, self.is_secure, section)
             }
