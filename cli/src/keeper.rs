@@ -17,4 +17,7 @@ mod process;
 
 pub use alive::{Alive, End, watch};
 pub use page::{GROUPS, Page, Side};
-pub use process::{ignore, leave_terminal, may_run_before_others, prefer_over_others, prefer_thread};
+pub use process::{
+    as_others, ignore, leave_terminal, may_run_before_others, prefer_over_others, prefer_starter,
+    prefer_thread, stay_in_memory,
+};

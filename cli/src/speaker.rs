@@ -28,14 +28,14 @@ use lb_vrrp::{
     GroupConfig, Moment,
     authentication::Sender,
     group::Start,
-    io::{Command, Host, Report, Settings, StartError, run},
+    io::{Command, Host, Report, Settings, StartError, make_room_for_locks, run},
 };
 use nix::unistd::{dup2_stdin, dup2_stdout};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use crate::{
     exit::Exit,
-    keeper::{Alive, Page, Side, leave_terminal, prefer_over_others},
+    keeper::{Alive, Page, Side, leave_terminal, prefer_over_others, stay_in_memory},
     privileges,
 };
 use link::Link;
@@ -68,14 +68,13 @@ pub fn main(runtime_dir: &Path, is_unconfined: bool) -> Exit {
     if privileges::enter_starting_speaker().is_err() {
         return Exit::Failure;
     }
-    let unpreferred = prefer_over_others(privileges::may_lock_memory());
+    make_room_for_locks(io::stdin());
+    let unpreferred = prefer_over_others();
     if privileges::enter_speaker().is_err() {
         return Exit::Failure;
     }
     let unconfined = if is_unconfined { Vec::new() } else { privileges::confine_speaker(runtime_dir) };
-    // Of a daemon's speakers the first one says it; the others have no more.
-    let level = if page.speakers() > 1 { LogLevel::Debug } else { LogLevel::Info };
-    let refused = unpreferred.into_iter().map(|text| (level, text));
+    let refused = unpreferred.into_iter().map(|text| (level(&page), text));
     let refused = refused.chain(unconfined.into_iter().map(|text| (LogLevel::Debug, text))).collect();
     let Ok(alive) = Alive::hold(Arc::clone(&page), Side::Speaker) else { return Exit::Failure };
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
@@ -85,6 +84,11 @@ pub fn main(runtime_dir: &Path, is_unconfined: bool) -> Exit {
         Ok(()) => Exit::Fine,
         Err(_) => Exit::Failure,
     }
+}
+
+/// Of what was refused. Of a daemon's speakers the first one says it; the others have no more.
+fn level(page: &Page) -> LogLevel {
+    if page.speakers() > 1 { LogLevel::Debug } else { LogLevel::Info }
 }
 
 /// Takes the two descriptors and leaves nothing in their places.
@@ -244,6 +248,13 @@ impl Host for ToDaemon<'_> {
 
     fn takes_over(&self, group: usize) -> bool {
         self.link.page().is_left(group)
+    }
+
+    fn begun(&self) {
+        // Not earlier: a speaker in place of a dead one has 15 ms for all that is before its first advertisement.
+        if let Some(text) = stay_in_memory(privileges::may_lock_memory()) {
+            self.outbox.send(&FromSpeaker::Log { level: level(&self.link.page()), text });
+        }
     }
 
     fn signed(&self, counter: u64) {

@@ -145,9 +145,9 @@ fn speaker_opens_no_file_and_writes_no_log_whatever_happens() {
     });
 }
 
-/// To close one takes up to 20 ms, and all that there is at 10 ms between advertisements are 15.
+/// To close one takes up to 20 ms, to lock the memory 2, and all that there is at 10 ms between advertisements are 15.
 #[test]
-fn speaker_in_place_of_a_dead_one_closes_no_packet_socket_before_it_advertises() {
+fn speaker_in_place_of_a_dead_one_closes_no_packet_socket_and_locks_no_memory_before_it_advertises() {
     Scene::unless_starved(&Options::default().configuration(&slower("1s")), |scene| {
         let holder = scene.holder();
         scene.wait_until_other_is_ready(&holder);
@@ -158,7 +158,8 @@ fn speaker_in_place_of_a_dead_one_closes_no_packet_socket_before_it_advertises()
         let folder = scene.folder().join("calls");
         fs::create_dir(&folder).unwrap();
         // A file for each thread: in one for all a call may stand in two parts.
-        let words = ["-ff", "-e", "trace=socket,close,sendmsg,futex", "-p", &daemon, "-o"].map(AsRef::as_ref);
+        let words = ["-ff", "-e", "trace=socket,close,sendmsg,futex,mlockall", "-p", &daemon, "-o"]
+            .map(AsRef::as_ref);
         let each = folder.join("of");
         let command = [strace.as_os_str()].into_iter().chain(words).chain([each.as_os_str()]);
         let tracing = scene.spawn(&holder, "strace", command).unwrap();
@@ -180,6 +181,7 @@ fn speaker_in_place_of_a_dead_one_closes_no_packet_socket_before_it_advertises()
             }
             let closed = open.iter().find(|number| line.starts_with(&format!("close({number})")));
             assert_eq!(closed, None, "{before:#?}");
+            assert!(!line.starts_with("mlockall("), "{before:#?}");
         }
         assert!(!open.is_empty(), "{before:#?}");
         tracing.signal(Signal::SIGINT).unwrap();

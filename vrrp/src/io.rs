@@ -35,6 +35,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 pub use arp_probe::ArpProbe;
 pub use ask::ask;
+pub use lock::make_room_for_locks;
 pub use overhear::overhear;
 pub use release::release;
 pub use withdraw::withdraw;
@@ -172,6 +173,8 @@ pub trait Host {
     /// A group (by its index) goes on with what an earlier run has left. False: the addresses are being taken away already. Called after
     /// a [`Self::beat`], so that nobody begins with that meanwhile.
     fn takes_over(&self, group: usize) -> bool;
+    /// All groups have begun: an Active has advertised. For what has time until then; a few milliseconds of it.
+    fn begun(&self);
     /// An advertisement was signed with this number; a later run of the same boot begins behind it.
     fn signed(&self, counter: u64);
     /// Takes a report.

@@ -50,26 +50,26 @@ pub fn ignore(ignored: Signal) {
     let _ = unsafe { signal(ignored, SigHandler::SigIgn) };
 }
 
-/// Asks to be run before others and to stay in memory. To be called before the first thread is started, which inherit
-/// it. `may_lock`: whatever is allocated later may be locked as well. Returns what was refused, in words.
-pub fn prefer_over_others(may_lock: bool) -> Vec<String> {
-    let mut refused = Vec::new();
+/// Asks to be run before others. To be called before the first thread is started, which inherit it. Returns what was refused, in
+/// words.
+pub fn prefer_over_others() -> Option<String> {
     let limit = setrlimit(Resource::RLIMIT_RTTIME, RUNAWAY, RUNAWAY);
-    if let Err(error) = limit.and_then(|()| run_before_others()) {
-        prefer_by_fairness();
-        refused.push(format!(
-            "no real-time priority (CAP_SYS_NICE, or LimitRTPRIO=): {error}; on a busy machine advertisements may be late"
-        ));
-    }
-    let locked = if may_lock {
+    let error = limit.and_then(|()| run_before_others()).err()?;
+    prefer_by_fairness();
+    Some(format!(
+        "no real-time priority (CAP_SYS_NICE, or LimitRTPRIO=): {error}; on a busy machine advertisements may be late"
+    ))
+}
+
+/// Asks for all memory of this process to stay where it is, also what it allocates later, for which it has to be allowed (`may`). That
+/// takes 1 to 2 ms, since the program is read. Returns what was refused, in words.
+pub fn stay_in_memory(may: bool) -> Option<String> {
+    let locked = if may {
         mlockall(MlockAllFlags::MCL_CURRENT | MlockAllFlags::MCL_FUTURE)
     } else {
         Err(nix::errno::Errno::EPERM)
     };
-    if let Err(error) = locked {
-        refused.push(format!("memory is not locked (CAP_IPC_LOCK, LimitMEMLOCK): {error}"));
-    }
-    refused
+    locked.err().map(|error| format!("memory is not locked (CAP_IPC_LOCK, LimitMEMLOCK): {error}"))
 }
 
 /// The calling thread alone asks to be run before others.
@@ -84,10 +84,28 @@ pub fn may_run_before_others() -> bool {
     std::thread::spawn(run_before_others).join().is_ok_and(|tried| tried.is_ok())
 }
 
+/// The calling thread alone is run before others, and what it starts from here on, if that is allowed.
+pub fn prefer_starter() -> bool {
+    run_before_others().is_ok()
+}
+
+/// Does `work` as others do on a thread of which [`prefer_starter`] was true.
+pub fn as_others<T>(work: impl FnOnce() -> T) -> T {
+    // Whoever may have more may have less, and again what it had.
+    let _ = schedule(libc::SCHED_OTHER, 0);
+    let done = work();
+    let _ = run_before_others();
+    done
+}
+
 fn run_before_others() -> nix::Result<()> {
-    let parameters = libc::sched_param { sched_priority: PRIORITY };
+    schedule(libc::SCHED_RR, PRIORITY)
+}
+
+fn schedule(policy: libc::c_int, priority: libc::c_int) -> nix::Result<()> {
+    let parameters = libc::sched_param { sched_priority: priority };
     // SAFETY: the structure is whole, and 0 is the calling thread.
-    nix::errno::Errno::result(unsafe { libc::sched_setscheduler(0, libc::SCHED_RR, &parameters) }).map(drop)
+    nix::errno::Errno::result(unsafe { libc::sched_setscheduler(0, policy, &parameters) }).map(drop)
 }
 
 /// The next best to a real-time priority: the highest ordinary one, where that is allowed, and short turns.

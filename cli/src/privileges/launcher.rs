@@ -15,6 +15,7 @@ use super::{
     capabilities::{self, Plan},
     oom::Score,
 };
+use crate::keeper::{as_others, prefer_starter};
 
 /// Its calls are short.
 const STACK: usize = 256 << 10;
@@ -80,6 +81,8 @@ impl fmt::Debug for Launcher {
 }
 
 fn work(plan: Plan, score: Option<&Score>, orders: &Receiver<(Purpose, Work)>) {
+    // A speaker in place of a dead one has no time to lose, also while it is no program yet that could ask for any.
+    let is_preferred = !plan.speaker.is_empty() && prefer_starter();
     while let Ok((purpose, work)) = orders.recv() {
         let given = match purpose {
             Purpose::Speaker => plan.speaker,
@@ -90,6 +93,7 @@ fn work(plan: Plan, score: Option<&Score>, orders: &Receiver<(Purpose, Work)>) {
         if capabilities::pass_on(given).is_ok() {
             match (score, purpose) {
                 (Some(score), Purpose::Speaker) => score.lowered(work),
+                (_, Purpose::Daemon | Purpose::Here) if is_preferred => as_others(work),
                 _ => work(),
             }
         }
@@ -101,6 +105,7 @@ mod tests {
     use std::{fs, process::Command};
 
     use super::*;
+    use crate::keeper::may_run_before_others;
 
     /// CapEff of a program that is started.
     fn of_a_program(launcher: &Launcher, purpose: Purpose) -> u64 {
@@ -134,6 +139,25 @@ mod tests {
         let (plan, speaker, daemon, again) = given.join().unwrap();
         assert_eq!((speaker, daemon), (plan.speaker.bits(), plan.launcher().bits()));
         assert_eq!(again, speaker);
+    }
+
+    #[test]
+    fn speakers_begin_before_others_and_daemons_do_not_where_that_is_allowed() {
+        let (may, [speaker, daemon, again]) = thread::spawn(|| {
+            let plan = Plan::new(capabilities::permitted().unwrap(), true, false);
+            let launcher = Launcher::start(plan, None).unwrap();
+            let policies = [Purpose::Speaker, Purpose::Daemon, Purpose::Speaker].map(|purpose| {
+                let output = launcher.run(purpose, || Command::new("cat").arg("/proc/self/stat").output());
+                let stat = String::from_utf8_lossy(&output.unwrap().unwrap().stdout).into_owned();
+                // The 41st field, of which two are before the last parenthesis.
+                stat.rsplit(") ").next().unwrap().split(' ').nth(38).unwrap().parse::<i32>().unwrap()
+            });
+            (may_run_before_others(), policies)
+        })
+        .join()
+        .unwrap();
+        let preferred = if may { libc::SCHED_RR } else { libc::SCHED_OTHER };
+        assert_eq!([speaker, daemon, again], [preferred, libc::SCHED_OTHER, preferred]);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! A speaker that has got up is replaced at once, each time.
 
-use std::time::Duration;
+use std::{fs, time::Duration};
 
 use lbctl::control::Timestamp;
 use nix::sys::signal::Signal;
@@ -64,4 +64,33 @@ fn a_speaker_that_is_killed_every_few_seconds_is_replaced_at_once_and_nothing_mo
             assert!(apart < Duration::from_secs(1), "{before} {after}");
         },
     );
+}
+
+/// What a dying process has open goes by number, the highest one first, and the kernel waits at each packet socket: the next speaker waits
+/// for the locks.
+#[test]
+fn a_speaker_that_dies_lets_go_of_its_locks_before_its_sockets() {
+    in_namespace("replaced::a_speaker_that_dies_lets_go_of_its_locks_before_its_sockets", || {
+        // Two virtual routers: the sockets of the second are opened after the locks of the first.
+        let bridge = Bridge::new("\n[vip.other]\nvrid = 52\naddresses = [\"198.51.100.20\"]\n");
+        let (lb1, _lb2) = started(&bridge);
+        let folder = format!("/proc/{}/fd", lb1.speaker());
+        let open = fs::read_dir(folder).unwrap().flatten().filter_map(|entry| {
+            let number = entry.file_name().to_str()?.parse::<u32>().ok()?;
+            Some((number, fs::read_link(entry.path()).ok()?.display().to_string()))
+        });
+        let open: Vec<_> = open.collect();
+        let names = lb1.inside(|| fs::read_to_string("/proc/thread-self/net/unix").unwrap());
+        let names = names.lines().filter(|line| line.contains("@lbctl/speaker/"));
+        // The seventh field is the number of the inode.
+        let names: Vec<_> =
+            names.map(|line| format!("socket:[{}]", line.split_whitespace().nth(6).unwrap())).collect();
+        let is_lock = |target: &str| target.contains("/speaker-") || names.iter().any(|name| name == target);
+        let (locks, others): (Vec<_>, Vec<_>) = open.iter().partition(|(_, target)| is_lock(target));
+        assert_eq!(locks.len(), 4, "a file and a name each: {open:?} {names:?}");
+        assert!(
+            locks.iter().map(|(number, _)| number).min() > others.iter().map(|(number, _)| number).max(),
+            "{open:?}"
+        );
+    });
 }

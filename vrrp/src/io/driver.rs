@@ -172,6 +172,7 @@ impl<'a> Driver<'a> {
         // After the groups: an address that one of them goes on with is no leftover.
         driver.remove_leftovers();
         driver.inspect_all(now);
+        host.begun();
         Ok(driver)
     }
 

@@ -18,11 +18,15 @@ use nix::{
 use crate::{Family, Moment, Vrid};
 
 mod name;
+mod number;
+
+pub use number::make_room_for_locks;
 
 use name::{Name, NameError};
+use number::raised;
 
-/// How often a lock that another process holds is tried.
-const RETRY: Duration = Duration::from_millis(5);
+/// How often a lock that another process holds is tried. At 10 ms between advertisements a successor has 15 ms for its whole start.
+const RETRY: Duration = Duration::from_millis(1);
 
 /// Held until it is dropped or its process is gone; the kernel lets go of it after the last thread has ended.
 #[derive(Debug)]
@@ -59,7 +63,7 @@ impl RouterLock {
         let file_error = |error| LockError::File { path: path.clone(), error };
         // Who may read a file may lock it: nobody else is to keep us from speaking.
         let options = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
-        let mut file = options.map_err(file_error)?;
+        let mut file = File::from(raised(options.map_err(file_error)?.into()));
         // One that an earlier version left.
         file.set_permissions(Permissions::from_mode(0o600)).map_err(file_error)?;
         loop {

@@ -18,6 +18,8 @@ use nix::{
     unistd::{Uid, geteuid},
 };
 
+use super::number::raised;
+
 /// Those who ask whose it is wait here until [`Name::answer`], once a second.
 const ASKING: i32 = 128;
 
@@ -42,7 +44,11 @@ impl Name {
         let address = UnixAddr::new_abstract(name.as_bytes()).map_err(refused)?;
         match Self::bind(&address) {
             Ok(Some(name)) => Ok(name),
-            Ok(None) => Err(Self::whose(&address)),
+            Ok(None) => {
+                let holder = Self::whose(&address);
+                // It may have let go meanwhile, and nobody have answered.
+                Self::bind(&address).ok().flatten().ok_or(holder)
+            }
             Err(error) => Err(refused(error)),
         }
     }
@@ -54,7 +60,7 @@ impl Name {
 
     /// `None` if somebody has it.
     fn bind(address: &UnixAddr) -> nix::Result<Option<Self>> {
-        let socket = open()?;
+        let socket = raised(open()?);
         match bind(socket.as_raw_fd(), address) {
             Ok(()) => {}
             Err(Errno::EADDRINUSE) => return Ok(None),
