@@ -47,7 +47,8 @@ fn networkd(links: &Path, index: u32) -> Option<String> {
     for path in std::iter::once(file.as_str()).chain(dropins) {
         let text = fs::read_to_string(path).unwrap_or_default();
         for given in text.lines().filter_map(|line| line.trim().strip_prefix("KeepConfiguration=")) {
-            keeps = matches!(given.trim(), "yes" | "true" | "1" | "on" | "static");
+            // With `static` only what has no lifetime stays, and a virtual address has one.
+            keeps = matches!(given.trim(), "yes" | "true" | "1" | "on");
         }
     }
     (!keeps).then_some(file)
@@ -81,8 +82,10 @@ mod tests {
         fs::write(&dropin, "[Network]\nKeepConfiguration=yes\n").unwrap();
         state(&format!("NETWORK_FILE_DROPINS={}\n", dropin.display()));
         assert_eq!(networkd(folder.path(), 2), None);
-        fs::write(&dropin, "[Network]\nKeepConfiguration=dhcp\n").unwrap();
-        assert!(networkd(folder.path(), 2).is_some(), "it keeps leases alone");
+        for some in ["dhcp", "static"] {
+            fs::write(&dropin, format!("[Network]\nKeepConfiguration={some}\n")).unwrap();
+            assert!(networkd(folder.path(), 2).is_some(), "not by {some}");
+        }
         fs::write(folder.path().join("2"), "ADMIN_STATE=unmanaged\n").unwrap();
         assert_eq!(networkd(folder.path(), 2), None);
     }
