@@ -102,6 +102,11 @@ impl Buffer {
         self.len() == self.bytes.len()
     }
 
+    /// Has what was read last filled it, so that there may be more?
+    pub(crate) fn was_filled(&self) -> bool {
+        self.end == self.bytes.len()
+    }
+
     /// The room behind the bytes; after writing into it call [`Self::advance`]. Moves the bytes to the front first if
     /// the room there is the only one left.
     pub fn unfilled(&mut self) -> &mut [u8] {

@@ -21,6 +21,8 @@ mod answers;
 mod balance;
 #[path = "http/bodies.rs"]
 mod bodies;
+#[path = "http/chunks.rs"]
+mod chunks;
 #[path = "http/closing.rs"]
 mod closing;
 #[path = "http/compression.rs"]

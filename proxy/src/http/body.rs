@@ -193,6 +193,18 @@ impl Decoder {
         matches!(self, Self::Done)
     }
 
+    /// See [`chunked::Decoder::left`]; none if it does not come in chunks.
+    pub(crate) fn left_of_chunk(&self) -> Option<u64> {
+        if let Self::Chunked(decoder) = self { decoder.left() } else { None }
+    }
+
+    /// See [`chunked::Decoder::skip`].
+    pub(crate) fn skip_chunk(&mut self) {
+        if let Self::Chunked(decoder) = self {
+            decoder.skip();
+        }
+    }
+
     /// Takes what is content from the start of `bytes`, moving it to the front.
     ///
     /// # Errors

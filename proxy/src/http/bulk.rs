@@ -1,10 +1,14 @@
-//! Large content of known length between two plain sockets: moved by the kernel, through a pipe, without being copied.
+//! Large content between two plain sockets, of known length or in chunks: moved by the kernel, through a pipe, without being copied.
+
+mod chunks;
 
 use std::{cell::Cell, rc::Rc};
 
 use tokio::net::TcpStream;
 
+pub(super) use self::chunks::Chunks;
 use crate::{
+    buffer::BufferPool,
     metrics::{Counter, Flow},
     stream::{Stream, is_transient},
     tcp::splice::{Pipe, PipePool},
@@ -31,6 +35,8 @@ pub(super) struct Bulk<'e> {
     from: &'e TcpStream,
     to: &'e TcpStream,
     pipes: &'e Rc<PipePool>,
+    /// For bytes that no pipe is left for.
+    buffers: &'e Rc<BufferPool>,
     /// Grow with what the sink took.
     moved: Flow<'e>,
     spliced: &'e Counter,
@@ -41,26 +47,41 @@ impl<'e> Bulk<'e> {
     pub(super) fn new(
         from: &'e impl Stream,
         to: &'e impl Stream,
-        pipes: &'e Rc<PipePool>,
+        (pipes, buffers): (&'e Rc<PipePool>, &'e Rc<BufferPool>),
         moved: Flow<'e>,
         spliced: &'e Counter,
     ) -> Option<Self> {
-        Some(Self { from: from.plain()?, to: to.plain()?, pipes, moved, spliced })
+        Some(Self { from: from.plain()?, to: to.plain()?, pipes, buffers, moved, spliced })
     }
 
-    /// Moves `left` bytes and counts them down. Returns early, without an error, if there is no pipe to be had: the rest
-    /// is copied then. `readable` and `writable` wait for the source and the sink.
+    /// Those of the source.
+    pub(super) fn chunks(&self) -> Chunks<'e> {
+        Chunks::new(self.from)
+    }
+
+    /// Moves `left` bytes and counts them down; with `chunks` they end with the data of one, and those that are found behind it are
+    /// moved as well. `readable` and `writable` wait for the source and the sink.
     pub(super) async fn run<E>(
         &self,
         left: &Cell<u64>,
+        chunks: Option<&Chunks<'_>>,
         readable: impl AsyncFn() -> Result<(), E>,
         writable: impl AsyncFn() -> Result<(), E>,
     ) -> Result<(), BulkError<E>> {
         while left.get() > 0 {
             readable().await.map_err(BulkError::Wait)?;
-            let Ok(mut pipe) = self.pipes.take() else { return Ok(()) };
+            let Ok(mut pipe) = self.pipes.take() else {
+                self.copy(left, &writable).await?;
+                continue;
+            };
             let mut turn = 0;
-            while left.get() > 0 && turn < TURN {
+            while turn < TURN {
+                if let Some(chunks) = chunks {
+                    chunks.extend(left);
+                }
+                if left.get() == 0 {
+                    break;
+                }
                 match pipe.fill_at_most(self.from, usize::try_from(left.get()).unwrap_or(usize::MAX)) {
                     Ok(0) => return Err(BulkError::Source),
                     Ok(n) => {
@@ -76,6 +97,34 @@ impl<'e> Bulk<'e> {
             drop(pipe);
             if turn >= TURN {
                 tokio::task::yield_now().await;
+            }
+        }
+        Ok(())
+    }
+
+    /// A buffer full, if it is here.
+    async fn copy<E>(
+        &self,
+        left: &Cell<u64>,
+        writable: impl AsyncFn() -> Result<(), E>,
+    ) -> Result<(), BulkError<E>> {
+        let mut buffer = self.buffers.take();
+        let room = buffer.unfilled();
+        let most = usize::try_from(left.get()).unwrap_or(usize::MAX).min(room.len());
+        match Stream::try_read(self.from, &mut room[..most]) {
+            Ok(0) => return Err(BulkError::Source),
+            Ok(n) => {
+                buffer.advance(n);
+                left.set(left.get() - n as u64);
+            }
+            Err(error) if is_transient(&error) => return Ok(()),
+            Err(_) => return Err(BulkError::Source),
+        }
+        while !buffer.is_empty() {
+            match buffer.write_to(self.to) {
+                Ok(n) => self.moved.add(n as u64),
+                Err(error) if is_transient(&error) => writable().await.map_err(BulkError::Wait)?,
+                Err(_) => return Err(BulkError::Sink),
             }
         }
         Ok(())
@@ -97,5 +146,54 @@ impl<'e> Bulk<'e> {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpListener,
+    };
+
+    use super::*;
+    use crate::tcp::splice::LENT;
+
+    async fn pair() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        (stream, listener.accept().await.unwrap().0)
+    }
+
+    #[tokio::test]
+    async fn what_no_pipe_is_left_for_is_copied_and_nothing_behind_it() {
+        const LENGTH: usize = 1 << 20;
+        let content: Vec<u8> = (0..=250).cycle().take(LENGTH).collect();
+        for taken in [0, LENT] {
+            let ((mut source, from), (to, mut sink)) = (pair().await, pair().await);
+            let (pipes, buffers) = (Rc::default(), Rc::default());
+            let _taken: Vec<_> = (0..taken).map(|_| PipePool::take(&pipes).unwrap()).collect();
+            let (frontend, own, spliced) = (Counter::default(), Cell::new(0), Counter::default());
+            let moved = Flow { frontend: &frontend, server: None, own: &own };
+            let bulk = Bulk::new(&from, &to, (&pipes, &buffers), moved, &spliced).unwrap();
+            let sent = async {
+                source.write_all(&content).await.unwrap();
+                source.write_all(b"behind").await.unwrap();
+            };
+            let mut got = vec![0; LENGTH];
+            let left = Cell::new(LENGTH as u64);
+            let run = async {
+                let (readable, writable) = (async || from.readable().await, async || to.writable().await);
+                assert!(bulk.run(&left, None, readable, writable).await.is_ok());
+            };
+            let (.., read) = tokio::join!(sent, run, sink.read_exact(&mut got));
+            read.unwrap();
+            assert!(got == content);
+            assert_eq!((left.get(), own.get()), (0, LENGTH as u64));
+            assert_eq!(spliced.value() > 0, taken == 0);
+            let mut behind = [0; 6];
+            from.readable().await.unwrap();
+            assert_eq!((from.try_read(&mut behind).unwrap(), &behind), (6, b"behind"));
+        }
     }
 }

@@ -136,7 +136,7 @@ impl<S: Stream> Download<'_, S> {
         let mut out = head.unwrap_or_else(|| self.connection.worker().heads().take());
         let mut begun = self.now();
         out.clear();
-        let (parsed, decoder, first) = loop {
+        let (mut parsed, mut content) = loop {
             let parsed = match self.parse(&buffer, &mut progress, request.is_some(), &mut out) {
                 Ok(parsed) => parsed,
                 Err(Refused::Malformed(fault)) => return Err(self.bad_response(&buffer, fault, request)),
@@ -162,7 +162,7 @@ impl<S: Stream> Download<'_, S> {
                     self.connection.log(Record::responded);
                     self.connection.trace_answer(self.upstream, &buffer.filled()[..length]);
                     buffer.consume(length);
-                    break (parsed, decoder, first);
+                    break (parsed, (decoder, first));
                 }
                 Some(Parsed { response, .. }) => {
                     buffer.consume(response.length);
@@ -218,12 +218,13 @@ impl<S: Stream> Download<'_, S> {
             self.connection.counters().compression.responses.increment();
             self.upstream.backend_counters().compression.responses.increment();
         }
-        let rest = self.relay(parsed, (decoder, first), out, buffer).await?;
+        inbox = Some(buffer);
+        self.relay(&mut parsed, &mut content, &mut out, &mut inbox).await?;
         // RFC 9110 §10.1.1: a server that has answered without a 100 may go on to read the content, or may take it for the
         // next request.
         let reusable = response.persistent
             && takes_content
-            && rest.is_none()
+            && inbox.is_none()
             && self.uploaded.get()
             && !self.connection.closes_server(Some(self.upstream.backend_id()));
         Ok(Done {

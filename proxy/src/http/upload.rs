@@ -95,7 +95,13 @@ impl<S: Stream> Upload<'_, '_, S> {
         let (client, server) = (connection.stream(), self.upstream.stream());
         let moved = self.upstream.received(connection.received());
         let spliced = connection.counters().event(Event::Spliced);
-        let bulk = Bulk::new(client, server, connection.worker().pipes(), moved, spliced);
+        let bulk = Bulk::new(
+            client,
+            server,
+            (connection.worker().pipes(), connection.worker().buffers()),
+            moved,
+            spliced,
+        );
         let Some(bulk) = bulk.filter(|_| connection.splices_request(self.upstream.backend())) else {
             return Ok(false);
         };
@@ -111,7 +117,7 @@ impl<S: Stream> Upload<'_, '_, S> {
                 Err(WriteError::Elapsed) => Err(Termination::ServerTimeoutInData),
                 Err(WriteError::Broken) => pending().await,
             };
-        match bulk.run(left, readable, writable).await {
+        match bulk.run(left, None, readable, writable).await {
             Ok(()) => {}
             Err(BulkError::Wait(termination)) => return Err(termination),
             Err(BulkError::Source) => return Err(Termination::ClientAbortInData),
@@ -119,9 +125,6 @@ impl<S: Stream> Upload<'_, '_, S> {
             Err(BulkError::Sink) => return pending().await,
         }
         self.response_deadline.touch();
-        if left.get() > 0 {
-            return Ok(false);
-        }
         *self.decoder = Decoder::Done;
         self.is_done.set(true);
         Ok(true)

@@ -82,6 +82,21 @@ impl Decoder {
         Ok(step)
     }
 
+    /// Bytes of the chunk in hand that are still to come before its end, where nothing else is.
+    pub(crate) fn left(&self) -> Option<u64> {
+        match self.state {
+            State::Data { left } => Some(left),
+            State::DataCr => Some(0),
+            _ => None,
+        }
+    }
+
+    /// They went another way.
+    pub(crate) fn skip(&mut self) {
+        debug_assert!(self.left().is_some());
+        self.state = State::DataCr;
+    }
+
     /// What was decoded before the fault, which is in the next byte, or line of trailers.
     pub(super) fn reached(&self) -> Step {
         self.reached

@@ -31,7 +31,7 @@ impl<S: Stream> Download<'_, S> {
     /// Codes a step's payload and writes what fills a buffer.
     pub(super) async fn code(
         &self,
-        sink: &mut Sink,
+        sink: &mut Sink<'_>,
         step: &Step,
         inbox: Option<&Buffer>,
     ) -> Result<(), Failed> {
@@ -52,11 +52,11 @@ impl<S: Stream> Download<'_, S> {
     }
 
     /// The server pauses: the client gets what there is, and the compressor is given back.
-    pub(super) async fn flush(&self, sink: &mut Sink) -> Result<(), Failed> {
+    pub(super) async fn flush(&self, sink: &mut Sink<'_>) -> Result<(), Failed> {
         self.code_all(sink, b"", Flush::All).await
     }
 
-    async fn code_all(&self, sink: &mut Sink, mut payload: &[u8], flush: Flush) -> Result<(), Failed> {
+    async fn code_all(&self, sink: &mut Sink<'_>, mut payload: &[u8], flush: Flush) -> Result<(), Failed> {
         let frontend = &self.connection.counters().compression;
         let backend = &self.upstream.backend_counters().compression;
         while let Some(coding) = &mut sink.coding {
@@ -75,7 +75,7 @@ impl<S: Stream> Download<'_, S> {
             }
             let is_end = done.is_all && flush == Flush::End;
             let step = Step { payload: coded.len(), done: is_end, ..Step::default() };
-            self.write_step(sink, &step, Some(&coded)).await?;
+            self.write_step(sink, &step, Some(&coded), None).await?;
             if done.is_all {
                 return Ok(());
             }

@@ -7,7 +7,7 @@ use crate::{
     buffer::Buffer,
     http::{
         body::{Decoder, Encoder, Framing, Step},
-        bulk::{BULK, Bulk, BulkError},
+        bulk::{BULK, Bulk, BulkError, Chunks},
         outcome::Termination,
         write::{self, WriteError},
     },
@@ -20,11 +20,51 @@ use crate::{
 const COPIED: usize = 2048;
 
 /// Where decoded content goes.
-pub(super) struct Sink {
+pub(super) struct Sink<'o> {
     encoder: Encoder,
     /// The head, until it is written.
-    out: Buffer,
+    out: &'o mut Buffer,
     pub(super) coding: Option<Coding>,
+    /// Chunks of this response may be moved inside the kernel: both sides have them, and so far none was too small.
+    moves_chunks: bool,
+}
+
+impl Sink<'_> {
+    /// Copies a step of `bytes` behind the head.
+    fn put(&mut self, step: &Step, bytes: &[u8], more: Option<u64>) {
+        let frame = self.encoder.frame_with(step, more);
+        for piece in &frame.pieces(b"", bytes, step) {
+            self.out.push(piece);
+        }
+    }
+}
+
+/// The rest of a chunk and those behind it that a socket holds. In a box, as is what moves them: most responses have none.
+struct Found<'e> {
+    bulk: Bulk<'e>,
+    chunks: Chunks<'e>,
+    /// Bytes, so far.
+    known: Cell<u64>,
+    /// What comes before them.
+    inbox: Buffer,
+}
+
+/// A step is over: its buffer is given back if there is nothing behind it.
+fn use_up(inbox: &mut Option<Buffer>, step: &Step) {
+    if let Some(buffer) = inbox {
+        buffer.consume(step.consumed);
+        inbox.take_if(|buffer| buffer.is_empty());
+    }
+}
+
+/// Of content.
+impl From<ReadError> for Termination {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Elapsed => Self::ServerTimeoutInData,
+            ReadError::Broken => Self::ServerAbortInData,
+        }
+    }
 }
 
 impl<S: Stream> Download<'_, S> {
@@ -45,74 +85,76 @@ impl<S: Stream> Download<'_, S> {
         })
     }
 
-    /// The content, to its end; what the server sent beyond it. `out` is the head for the client, `buffer` what came behind
-    /// the server's, of which `first` is known already.
+    /// The content, to its end. `out` is the head for the client, `inbox` what came behind the server's, of which `content` has the
+    /// first step already; what the server sent beyond the content is left in it. All by reference: what is moved into an async
+    /// function is in its future twice.
     pub(super) async fn relay(
         &self,
-        Parsed { hop, coder, .. }: Parsed,
-        (mut decoder, first): (Decoder, Step),
-        out: Buffer,
-        buffer: Buffer,
-    ) -> Result<Option<Buffer>, Failed> {
-        let mut first = Some(first);
-        let mut sink = Sink { encoder: Encoder::new(hop.framing), out, coding: coder.map(Coding::new) };
-        write::with_others(self.connection.stream(), sink.out.len() + buffer.len()).await;
-        let mut inbox = Some(buffer);
+        Parsed { hop, coder, .. }: &mut Parsed,
+        (decoder, first): &mut (Decoder, Step),
+        out: &mut Buffer,
+        inbox: &mut Option<Buffer>,
+    ) -> Result<(), Failed> {
+        let coding = coder.take().map(Coding::new);
+        let moves_chunks = hop.framing == Framing::Chunked && coding.is_none();
+        let mut sink = Sink { encoder: Encoder::new(hop.framing), out, coding, moves_chunks };
+        let mut is_first = true;
+        let length = sink.out.len() + inbox.as_ref().map_or(0, Buffer::len);
+        write::with_others(self.connection.stream(), length).await;
         loop {
-            let step = match &mut inbox {
+            let step = match &mut *inbox {
                 Some(buffer) => {
-                    let mut step = match first.take() {
-                        Some(step) => step,
-                        None => self.decode(&mut decoder, buffer.filled_mut())?,
+                    let mut step = match std::mem::take(&mut is_first) {
+                        true => *first,
+                        false => self.decode(decoder, buffer.filled_mut())?,
                     };
-                    // Rules looked at the head, and would be got round.
-                    let (frontend, backend) = (self.connection.frontend_id(), self.upstream.backend_id());
-                    let rules = &self.connection.worker().node().rules;
-                    step.drop_trailers(buffer.filled_mut(), |name| {
-                        rules.rule_response_field(frontend, backend, name)
-                    });
+                    self.drop_trailers(&mut step, buffer);
                     step
                 }
                 None => Step::default(),
             };
-            self.pass(&mut sink, &step, inbox.as_ref()).await?;
-            if let Some(buffer) = &mut inbox {
-                buffer.consume(step.consumed);
-                if buffer.is_empty() {
-                    inbox = None;
-                }
+            match self.chunks_behind(&mut sink, decoder, &step, inbox) {
+                Some(found) => Box::pin(self.move_chunks(&mut sink, decoder, &step, found)).await?,
+                None => self.pass(&mut sink, &step, inbox.as_ref()).await?,
             }
+            use_up(inbox, &step);
             if inbox.is_none() && sink.coding.is_none() {
-                self.splice(&mut decoder).await?;
+                self.splice(decoder).await?;
             }
             if decoder.is_done() {
-                return Ok(inbox);
+                return Ok(());
             }
-            match self.read_on(&mut sink, &mut inbox).await? {
+            match self.read_on(&mut sink, inbox).await? {
                 Ok(n) if n > 0 => {}
                 Ok(_) => {
                     decoder.end().map_err(|_| Termination::ServerAbortInData)?;
                     let last = Step { done: true, ..Step::default() };
                     self.pass(&mut sink, &last, None).await?;
-                    return Ok(None);
+                    return Ok(());
                 }
-                Err(ReadError::Broken) => return Err(Termination::ServerAbortInData.into()),
-                Err(ReadError::Elapsed) => return Err(Termination::ServerTimeoutInData.into()),
+                Err(error) => return Err(Termination::from(error).into()),
             }
         }
     }
 
+    /// Rules looked at the head, and would be got round.
+    fn drop_trailers(&self, step: &mut Step, buffer: &mut Buffer) {
+        let (frontend, backend) = (self.connection.frontend_id(), self.upstream.backend_id());
+        let rules = &self.connection.worker().node().rules;
+        step.drop_trailers(buffer.filled_mut(), |name| rules.rule_response_field(frontend, backend, name));
+    }
+
     /// A step of the content, with what it is about in `inbox`.
-    async fn pass(&self, sink: &mut Sink, step: &Step, inbox: Option<&Buffer>) -> Result<(), Failed> {
+    async fn pass(&self, sink: &mut Sink<'_>, step: &Step, inbox: Option<&Buffer>) -> Result<(), Failed> {
         match sink.coding {
             Some(_) => self.code(sink, step, inbox).await,
-            None => self.write_step(sink, step, inbox).await,
+            None => self.write_step(sink, step, inbox, None).await,
         }
     }
 
     async fn read_on(
         &self,
-        sink: &mut Sink,
+        sink: &mut Sink<'_>,
         inbox: &mut Option<Buffer>,
     ) -> Result<Result<usize, ReadError>, Failed> {
         if sink.coding.is_some() {
@@ -127,22 +169,26 @@ impl<S: Stream> Download<'_, S> {
     /// Head and content in one write.
     pub(super) async fn write_step(
         &self,
-        Sink { encoder, out, .. }: &mut Sink,
+        sink: &mut Sink<'_>,
         step: &Step,
         inbox: Option<&Buffer>,
+        more: Option<u64>,
     ) -> Result<(), Failed> {
-        let frame = encoder.frame(step);
         let bytes = inbox.map_or(&[][..], Buffer::filled);
         if step.payload + step.trailers <= COPIED {
-            for piece in &frame.pieces(b"", bytes, step) {
-                out.push(piece);
-            }
-            self.write(&mut [IoSlice::new(out.filled())], Termination::ClientAbortInData).await?;
-        } else {
-            let mut pieces = frame.pieces(out.filled(), bytes, step);
-            self.write(&mut pieces, Termination::ClientAbortInData).await?;
+            sink.put(step, bytes, more);
+            return self.write_out(sink).await;
         }
-        out.clear();
+        let frame = sink.encoder.frame_with(step, more);
+        let mut pieces = frame.pieces(sink.out.filled(), bytes, step);
+        self.write(&mut pieces, Termination::ClientAbortInData).await?;
+        sink.out.clear();
+        Ok(())
+    }
+
+    async fn write_out(&self, sink: &mut Sink<'_>) -> Result<(), Failed> {
+        self.write(&mut [IoSlice::new(sink.out.filled())], Termination::ClientAbortInData).await?;
+        sink.out.clear();
         Ok(())
     }
 
@@ -150,34 +196,79 @@ impl<S: Stream> Download<'_, S> {
     async fn splice(&self, decoder: &mut Decoder) -> Result<(), Failed> {
         let Decoder::Length(left @ BULK..) = decoder else { return Ok(()) };
         let left = Cell::from_mut(left);
+        let Some(bulk) = self.bulk().map(Box::new) else { return Ok(()) };
+        Box::pin(self.run_bulk(*bulk, left, None)).await?;
+        *decoder = Decoder::Done;
+        Ok(())
+    }
+
+    /// What the kernel may move to the client behind `step`, which has used up all that a read has filled `inbox` with.
+    fn chunks_behind<'b>(
+        &'b self,
+        sink: &mut Sink<'_>,
+        decoder: &Decoder,
+        step: &Step,
+        inbox: &mut Option<Buffer>,
+    ) -> Option<Box<Found<'b>>> {
+        let left = decoder.left_of_chunk().filter(|_| sink.moves_chunks && step.payload > 0)?;
+        inbox.as_ref().filter(|inbox| inbox.was_filled() && step.consumed == inbox.len())?;
+        let (bulk, known) = (self.bulk()?, Cell::new(left));
+        let chunks = bulk.chunks();
+        sink.moves_chunks = chunks.extend(&known) || known.get() >= BULK;
+        if known.get() < BULK {
+            return None;
+        }
+        Some(Box::new(Found { bulk, chunks, known, inbox: inbox.take()? }))
+    }
+
+    /// Writes the step, and lets the kernel move what was found.
+    async fn move_chunks(
+        &self,
+        sink: &mut Sink<'_>,
+        decoder: &mut Decoder,
+        step: &Step,
+        found: Box<Found<'_>>,
+    ) -> Result<(), Failed> {
+        let Found { bulk, chunks, known, inbox } = *found;
+        self.write_step(sink, step, Some(&inbox), decoder.left_of_chunk()).await?;
+        drop(inbox);
+        self.run_bulk(bulk, &known, Some(chunks)).await?;
+        decoder.skip_chunk();
+        Ok(())
+    }
+
+    /// None where bytes have to be looked at or changed, or the file says that they are to be copied.
+    fn bulk(&self) -> Option<Bulk<'_>> {
         let (upstream, client) = (self.upstream.stream(), self.connection.stream());
-        let moved = self.upstream.sent(self.connection.sent());
+        let (worker, moved) = (self.connection.worker(), self.upstream.sent(self.connection.sent()));
         let spliced = self.connection.counters().event(Event::Spliced);
-        let bulk = Bulk::new(upstream, client, self.connection.worker().pipes(), moved, spliced);
-        let Some(bulk) = bulk.filter(|_| self.connection.splices_response(self.upstream.backend())) else {
-            return Ok(());
-        };
-        let readable = async || {
-            self.readable().await.map_err(|error| match error {
-                ReadError::Elapsed => Termination::ServerTimeoutInData,
-                ReadError::Broken => Termination::ServerAbortInData,
-            })
-        };
+        let bulk = Bulk::new(upstream, client, (worker.pipes(), worker.buffers()), moved, spliced);
+        bulk.filter(|_| self.connection.splices_response(self.upstream.backend()))
+    }
+
+    async fn run_bulk(
+        &self,
+        bulk: Bulk<'_>,
+        left: &Cell<u64>,
+        chunks: Option<Chunks<'_>>,
+    ) -> Result<(), Failed> {
+        let readable = async || self.readable().await.map_err(Termination::from);
         let writable = async || {
             let timeout = self.connection.frontend().timeout.client;
-            write::writable(client, self.deadline, timeout).await.map_err(|error| match error {
-                WriteError::Broken => Termination::ClientAbortInData,
-                WriteError::Elapsed => Termination::ClientTimeoutInData,
+            write::writable(self.connection.stream(), self.deadline, timeout).await.map_err(|error| {
+                match error {
+                    WriteError::Broken => Termination::ClientAbortInData,
+                    WriteError::Elapsed => Termination::ClientTimeoutInData,
+                }
             })
         };
-        bulk.run(left, readable, writable).await.map_err(|error| match error {
-            BulkError::Wait(termination) => termination,
-            BulkError::Source => Termination::ServerAbortInData,
-            BulkError::Sink => Termination::ClientAbortInData,
-        })?;
-        if left.get() == 0 {
-            *decoder = Decoder::Done;
-        }
-        Ok(())
+        let moved = bulk.run(left, chunks.as_ref(), readable, writable).await;
+        moved.map_err(|error| {
+            Failed::from(match error {
+                BulkError::Wait(termination) => termination,
+                BulkError::Source => Termination::ServerAbortInData,
+                BulkError::Sink => Termination::ClientAbortInData,
+            })
+        })
     }
 }

@@ -1,7 +1,7 @@
 //! The chunked coding.
 
 use crate::http::body::{
-    BodyError, Decoder, Encoder, Framing, Step,
+    BodyError, Decoder, Encoder, Frame, Framing, Step,
     chunked::{self, ChunkError},
 };
 
@@ -132,6 +132,65 @@ fn payload_is_framed_anew() {
         encode(&mut Encoder::new(Framing::Chunked), &[7; 70_000], &step(70_000, 0, false))
             .starts_with("11170\r\n")
     );
+}
+
+#[test]
+fn chunk_whose_rest_goes_another_way_is_ended_by_what_comes_next() {
+    let step = |payload, trailers, done| Step { payload, trailers, consumed: payload + trailers, done };
+    let text = |frame: Frame, bytes: &[u8], step: &Step| -> String {
+        frame
+            .pieces(b"", bytes, step)
+            .iter()
+            .map(|piece| String::from_utf8_lossy(piece).into_owned())
+            .collect()
+    };
+    let opened = |payload, more| {
+        let mut encoder = Encoder::new(Framing::Chunked);
+        let step = step(payload, 0, false);
+        (text(encoder.frame_with(&step, Some(more)), &[b'x'; 9][..payload], &step), encoder)
+    };
+    assert_eq!(opened(2, 0x1_0000_0000).0, "100000002\r\nxx");
+    assert_eq!(opened(0, 16).0, "10\r\n");
+    assert_eq!(opened(2, 0).0, "2\r\nxx", "its end alone is to come");
+    let (_, mut encoder) = opened(2, 3);
+    assert_eq!(encode(&mut encoder, b"", &step(0, 0, false)), "");
+    assert_eq!(encode(&mut encoder, b"ab", &step(2, 0, false)), "\r\n2\r\nab\r\n");
+    assert_eq!(encode(&mut encoder, b"ab", &step(2, 0, false)), "2\r\nab\r\n", "it ends once");
+    let (_, mut encoder) = opened(2, 3);
+    let again = step(1, 0, false);
+    assert_eq!(text(encoder.frame_with(&again, Some(4)), b"a", &again), "\r\n5\r\na");
+    assert_eq!(encode(&mut encoder, b"", &step(0, 0, true)), "\r\n0\r\n\r\n");
+    let (_, mut encoder) = opened(2, 3);
+    assert_eq!(encode(&mut encoder, b"X: y\r\n", &step(0, 6, false)), "\r\n0\r\nX: y\r\n");
+    assert_eq!(encode(&mut encoder, b"", &step(0, 0, true)), "\r\n");
+}
+
+#[test]
+fn rest_of_a_chunk_may_be_passed_over() {
+    let decoder_after = |bytes: &str| {
+        let mut decoder = chunked::Decoder::new(false);
+        decoder.decode(&mut bytes.as_bytes().to_vec()).unwrap();
+        decoder
+    };
+    for (bytes, left) in [
+        ("10\r\nab", Some(14)),
+        ("2\r\nab", Some(0)),
+        ("10\r\n", Some(16)),
+        ("10\r", None),
+        ("2\r\nab\r", None),
+        ("2\r\nab\r\n", None),
+        ("0\r\n", None),
+    ] {
+        assert_eq!(decoder_after(bytes).left(), left, "{bytes:?}");
+    }
+    let mut decoder = decoder_after("10\r\nab");
+    decoder.skip();
+    let mut rest = *b"\r\n1\r\nz\r\n0\r\n\r\n";
+    let step = decoder.decode(&mut rest).unwrap();
+    assert_eq!((step.payload, step.done, rest[0]), (1, true, b'z'));
+    let mut decoder = decoder_after("10\r\nab");
+    decoder.skip();
+    assert_eq!(decoder.decode(&mut b"x".to_vec()), Err(ChunkError::LineEnd));
 }
 
 #[test]
