@@ -31,6 +31,8 @@ use lb_proxy::{
     sample::{Names, Place, Stage, Template, Text as Becomes, VariableName},
 };
 
+#[path = "allocations/active.rs"]
+mod active;
 #[allow(dead_code, reason = "shared with the tests of TLS")]
 #[path = "tls/certificates.rs"]
 mod certificates;
@@ -61,12 +63,16 @@ static COUNTS_ALL: AtomicBool = AtomicBool::new(false);
 static ALLOCATED: AtomicUsize = AtomicUsize::new(0);
 /// Bytes that were allocated and not freed since it began to count.
 static HELD: AtomicIsize = AtomicIsize::new(0);
+/// Allocations of as many bytes as a buffer has.
+static OF_BUFFERS: AtomicUsize = AtomicUsize::new(0);
 
 /// So many bytes more are held, after an allocation or without one.
 fn note(allocations: usize, bytes: isize) {
     if COUNTS.load(Ordering::Relaxed) && (COUNTS_ALL.load(Ordering::Relaxed) || is_worker()) {
         ALLOCATED.fetch_add(allocations, Ordering::Relaxed);
         HELD.fetch_add(bytes, Ordering::Relaxed);
+        OF_BUFFERS
+            .fetch_add(usize::from(bytes == lb_proxy::buffer::BUFFER_SIZE.cast_signed()), Ordering::Relaxed);
     }
 }
 

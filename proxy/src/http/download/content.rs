@@ -98,9 +98,15 @@ impl<S: Stream> Download<'_, S> {
         let coding = coder.take().map(Coding::new);
         let moves_chunks = hop.framing == Framing::Chunked && coding.is_none();
         let mut sink = Sink { encoder: Encoder::new(hop.framing), out, coding, moves_chunks };
-        let mut is_first = true;
+        let mut is_first = !self.put_small(&mut sink, first, inbox);
         let length = sink.out.len() + inbox.as_ref().map_or(0, Buffer::len);
         write::with_others(self.connection.stream(), length).await;
+        if !is_first {
+            self.write_out(&mut sink).await?;
+            if decoder.is_done() {
+                return Ok(());
+            }
+        }
         loop {
             let step = match &mut *inbox {
                 Some(buffer) => {
@@ -135,6 +141,17 @@ impl<S: Stream> Download<'_, S> {
                 Err(error) => return Err(Termination::from(error).into()),
             }
         }
+    }
+
+    /// Puts a first step that is small behind its head, so that nothing but a head's buffer is held while others have their turn: up to
+    /// a thousand do so at a time. Not what is coded.
+    fn put_small(&self, sink: &mut Sink<'_>, step: &mut Step, inbox: &mut Option<Buffer>) -> bool {
+        let is_small = step.payload + step.trailers <= COPIED && sink.coding.is_none();
+        let Some(buffer) = inbox.as_mut().filter(|_| is_small) else { return false };
+        self.drop_trailers(step, buffer);
+        sink.put(step, buffer.filled(), None);
+        use_up(inbox, step);
+        true
     }
 
     /// Rules looked at the head, and would be got round.
