@@ -14,13 +14,15 @@ pub mod protocol;
 mod room;
 
 use std::{
+    cell::RefCell,
     collections::BTreeMap,
     io,
     os::fd::{AsFd, OwnedFd},
     os::unix::net::UnixDatagram as StdSocket,
     path::Path,
     rc::Rc,
-    sync::Arc,
+    sync::{Arc, mpsc},
+    thread,
     time::Duration,
 };
 
@@ -127,7 +129,7 @@ async fn speak(
     let ended = local
         .run_until(async {
             tokio::task::spawn_local(listen(Rc::clone(&link), Rc::clone(&outbox), packet, commands));
-            let host = ToDaemon { link: &link, outbox: &outbox };
+            let host = ToDaemon { link: &link, outbox: &outbox, refusal: RefCell::default() };
             run(settings, &host, orders).await
         })
         .await;
@@ -235,11 +237,27 @@ fn take_back(link: &Link, outbox: &Outbox) -> bool {
 struct ToDaemon<'a> {
     link: &'a Link,
     outbox: &'a Outbox,
+    /// What becomes of the wish to have all memory locked.
+    refusal: RefCell<Option<mpsc::Receiver<Option<String>>>>,
+}
+
+impl ToDaemon<'_> {
+    fn warn(&self, text: String) {
+        self.outbox.send(&FromSpeaker::Log { level: level(&self.link.page()), text });
+    }
 }
 
 impl Host for ToDaemon<'_> {
     fn beat(&self, now: Moment) {
         self.link.page().beat(now);
+        let mut refusal = self.refusal.borrow_mut();
+        let told = refusal.as_ref().map(mpsc::Receiver::try_recv);
+        if !matches!(told, None | Some(Err(mpsc::TryRecvError::Empty))) {
+            *refusal = None;
+        }
+        if let Some(Ok(Some(text))) = told {
+            self.warn(text);
+        }
     }
 
     fn advertised(&self, group: usize, last: Option<Moment>) {
@@ -251,9 +269,14 @@ impl Host for ToDaemon<'_> {
     }
 
     fn begun(&self) {
-        // Not earlier: a speaker in place of a dead one has 15 ms for all that is before its first advertisement.
-        if let Some(text) = stay_in_memory(privileges::may_lock_memory()) {
-            self.outbox.send(&FromSpeaker::Log { level: level(&self.link.page()), text });
+        // Not earlier: a speaker in place of a dead one has 15 ms for all that is before its first advertisement. And on a thread of its own:
+        // the whole program is read, of which a part may still be on the disk, and a speaker that stands still meanwhile is killed.
+        let (tell, refusal) = mpsc::channel();
+        let may = privileges::may_lock_memory();
+        let thread = thread::Builder::new().name("memory".to_owned());
+        match thread.spawn(move || tell.send(stay_in_memory(may))) {
+            Ok(_) => *self.refusal.borrow_mut() = Some(refusal),
+            Err(error) => self.warn(format!("memory is not locked, since no thread can be had: {error}")),
         }
     }
 

@@ -184,6 +184,11 @@ fn speaker_in_place_of_a_dead_one_closes_no_packet_socket_and_locks_no_memory_be
             assert!(!line.starts_with("mlockall("), "{before:#?}");
         }
         assert!(!open.is_empty(), "{before:#?}");
+        // The program is read for it, which may take long.
+        let locking = wait::until("its memory is locked", PATIENCE, || {
+            threads().into_iter().find(|said| said.contains("mlockall("))
+        });
+        assert!(!locking.contains("sendmsg("), "not by the thread that advertises: {locking}");
         tracing.signal(Signal::SIGINT).unwrap();
     });
 }

@@ -62,7 +62,7 @@ pub fn prefer_over_others() -> Option<String> {
 }
 
 /// Asks for all memory of this process to stay where it is, also what it allocates later, for which it has to be allowed (`may`). That
-/// takes 1 to 2 ms, since the program is read. Returns what was refused, in words.
+/// takes 1 to 2 ms, and longer where not all of the program was read yet. Returns what was refused, in words.
 pub fn stay_in_memory(may: bool) -> Option<String> {
     let locked = if may {
         mlockall(MlockAllFlags::MCL_CURRENT | MlockAllFlags::MCL_FUTURE)

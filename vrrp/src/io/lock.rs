@@ -28,6 +28,9 @@ use number::raised;
 /// How often a lock that another process holds is tried. At 10 ms between advertisements a successor has 15 ms for its whole start.
 const RETRY: Duration = Duration::from_millis(1);
 
+/// How often it is asked whose it is meanwhile: within the patience, fewer times than a holder that is just ending keeps waiting.
+const ASK_AGAIN: Duration = Duration::from_millis(100);
+
 /// Held until it is dropped or its process is gone; the kernel lets go of it after the last thread has ended.
 #[derive(Debug)]
 pub(super) struct RouterLock {
@@ -92,10 +95,15 @@ impl RouterLock {
     fn take_name(router: &str, until: Moment) -> Result<(Option<Name>, Option<String>), String> {
         let name = format!("lbctl/speaker/{router}").replace('-', "/");
         let mut tried = Name::take(&name);
+        let mut asked = Moment::now();
         while matches!(tried, Err(NameError::Ours { .. })) && Moment::now() < until {
             thread::sleep(RETRY);
             if let Some(free) = Name::take_free(&name) {
                 tried = Ok(free);
+            } else if Moment::now().saturating_since(asked) >= ASK_AGAIN {
+                // A stranger may have been quicker than us when the one of us let go.
+                tried = Name::take(&name);
+                asked = Moment::now();
             }
         }
         let unheld = |why: String| {
@@ -130,7 +138,36 @@ fn path(folder: &Path, router: &str) -> io::Result<PathBuf> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::AsRawFd as _;
+
+    use nix::sys::socket::{
+        AddressFamily, Backlog, Shutdown, SockFlag, SockType, UnixAddr, accept, bind, listen, shutdown,
+        socket,
+    };
+
     use super::*;
+
+    /// A stranger who takes it when one of us lets go is told of, and keeps nobody from speaking.
+    #[test]
+    fn holder_that_becomes_a_stranger_is_not_waited_for() {
+        let router = format!("test-{}", std::process::id());
+        let name = format!("lbctl/speaker/{router}").replace('-', "/");
+        let address = UnixAddr::new_abstract(name.as_bytes()).unwrap();
+        let flags = SockFlag::SOCK_CLOEXEC;
+        let held = socket(AddressFamily::Unix, SockType::Stream, flags, None).unwrap();
+        bind(held.as_raw_fd(), &address).unwrap();
+        listen(&held, Backlog::new(8).unwrap()).unwrap();
+        let until = Moment::now() + Duration::from_secs(60);
+        let waits = thread::spawn(move || RouterLock::take_name(&router, until));
+        // It has asked, and been told that it is one of us.
+        let asking = accept(held.as_raw_fd()).unwrap();
+        // Bound on, and nobody who answers.
+        shutdown(held.as_raw_fd(), Shutdown::Both).unwrap();
+        let (name, squatter) = waits.join().unwrap().unwrap();
+        assert!(name.is_none());
+        assert!(squatter.unwrap().starts_with("somebody who does not answer"));
+        nix::unistd::close(asking).unwrap();
+    }
 
     #[test]
     fn nobody_else_may_open_the_lock_file_and_so_lock_it() {

@@ -46,8 +46,12 @@ impl Name {
             Ok(Some(name)) => Ok(name),
             Ok(None) => {
                 let holder = Self::whose(&address);
-                // It may have let go meanwhile, and nobody have answered.
-                Self::bind(&address).ok().flatten().ok_or(holder)
+                // It may have let go meanwhile, and nobody have answered; or somebody else have it by now.
+                match (Self::bind(&address), holder) {
+                    (Ok(Some(name)), _) => Ok(name),
+                    (_, NameError::Stranger { .. }) => Err(Self::whose(&address)),
+                    (_, holder) => Err(holder),
+                }
             }
             Err(error) => Err(refused(error)),
         }
