@@ -6,7 +6,7 @@ use std::{cell::Cell, rc::Rc};
 
 use tokio::net::TcpStream;
 
-pub(super) use self::chunks::Chunks;
+pub(super) use self::chunks::{Chunks, LONGEST};
 use crate::{
     buffer::BufferPool,
     metrics::{Counter, Flow},

@@ -1,7 +1,7 @@
 //! A response as it is written in HTTP/1.1, taken apart: what its head says as a field section, where its content is.
 //!
 //! Whatever writes it is this program (replies, rules), in one form: a head is in one piece, a chunk has no extensions. A head that is a
-//! server's comes as a field section (`coded`), what follows it as it would in HTTP/1.1.
+//! server's comes as a field section (`coded`), but the answer to who asks for a WebSocket; what follows it comes as in HTTP/1.1.
 
 use std::sync::LazyLock;
 
@@ -20,7 +20,7 @@ static END: LazyLock<memmem::Finder<'static>> = LazyLock::new(|| memmem::Finder:
 /// A head.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Head {
-    /// Its bytes in HTTP/1.1.
+    /// Its bytes in the form in which it came.
     pub(super) length: usize,
     /// Another one follows.
     pub(super) is_interim: bool,

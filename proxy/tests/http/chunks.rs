@@ -288,3 +288,28 @@ async fn sizes_that_come_in_two_parts_are_found() {
         assert!(counter(&proxy, "spliced_bytes_total") > 0, "{cut}");
     }
 }
+
+/// A server whose chunk says that it is longer than can be: with what is here its size would begin anew at 0, and what the server sends would
+/// frame itself. A reader of 32 bits would find the same in the second.
+#[tokio::test]
+async fn size_of_a_chunk_beyond_what_clients_count_never_reaches_one() {
+    let behind = "\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\npoisoned!";
+    for size in ["FFFFFFFFFFFFFFFF", "100000005", "10000000"] {
+        let wire = format!("{HEAD}1\r\n0\r\n{size}\r\n{behind}{}", "x".repeat(64 * 1024));
+        let server = Scripted::start(move |mut stream| {
+            let wire = wire.clone();
+            async move {
+                read_head(&mut stream).await;
+                let _ = stream.write_all(wire.as_bytes()).await;
+            }
+        })
+        .await;
+        let proxy = proxy_for(&server);
+        let (_, got) = ask_once(&proxy, "").await;
+        let (payload, trailers) = read_chunks(&got);
+        assert_eq!(trailers, None, "{size}: it looks whole");
+        assert!(payload.starts_with(format!("0{behind}").as_bytes()), "{size}");
+        let longest = got.split(|&byte| byte == b'\n').next().unwrap();
+        assert!(longest.len() <= "10000000\r".len(), "{size}: {}", longest.escape_ascii());
+    }
+}

@@ -53,7 +53,7 @@ impl Encoder {
     pub(crate) fn frame_with(&mut self, step: &Step, more: Option<u64>) -> Frame {
         let mut frame = Frame { size: [0; SIZE_LINE], size_start: SIZE_LINE, after_payload: b"", end: b"" };
         let Self::Chunked { in_trailers, is_open } = self else { return frame };
-        let size = step.payload as u64 + more.unwrap_or(0);
+        let size = (step.payload as u64).saturating_add(more.unwrap_or(0));
         if size > 0 {
             frame.put_size(size, *is_open);
         }

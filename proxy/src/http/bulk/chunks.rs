@@ -5,14 +5,17 @@
 //! looked at:                         ^^^^^^^^^^^^          ^^^^^^^^^^^^          ^^ nothing there yet
 //! ```
 //! What is moved is seen by nobody but the peer, so each of its bytes that frames others was looked at, and is as we would write it
-//! ourselves. Everything else is left where it is: an extension, zeros before a size, the last chunk, trailers. Whoever reads on
+//! ourselves, but for the case of its digits. Everything else is left where it is: an extension, zeros before a size, the last chunk, trailers. Whoever reads on
 //! there judges it as always.
 
 use std::{cell::Cell, io, os::fd::AsRawFd as _};
 
 use nix::{
-    setsockopt_impl,
-    sys::socket::{MsgFlags, recv, setsockopt, sockopt::SetStruct},
+    getsockopt_impl, setsockopt_impl,
+    sys::socket::{
+        MsgFlags, getsockopt, recv, setsockopt,
+        sockopt::{GetStruct, OobInline, SetStruct},
+    },
 };
 use tokio::net::TcpStream;
 
@@ -21,6 +24,9 @@ const FRAME: usize = 2 + DIGITS + 2;
 
 /// Digits of a size: whoever reads chunks has 32 bits for one, and maybe a sign in them.
 const DIGITS: usize = 7;
+
+/// Bytes of the longest chunk of which something is moved.
+pub(in crate::http) const LONGEST: u64 = (1 << (4 * DIGITS)) - 1;
 
 /// A smaller chunk is copied with those around it: a look at it would cost more.
 const WORTH: u64 = 4 * 1024;
@@ -31,8 +37,9 @@ const ENOUGH: u64 = 1024 * 1024;
 #[derive(Clone, Copy, Debug)]
 struct PeekOffset;
 
-// Where a look (MSG_PEEK) at a socket begins, or -1: at its first byte. Of TCP since Linux 6.9, and 6.11 over IPv6.
+// Where a look (MSG_PEEK) at a socket begins, or -1: at its first byte. Of TCP since Linux 6.9, and somewhat later over IPv6.
 setsockopt_impl!(PeekOffset, libc::SOL_SOCKET, libc::SO_PEEK_OFF, i32, SetStruct<'_, i32>);
+getsockopt_impl!(PeekOffset, libc::SOL_SOCKET, libc::SO_PEEK_OFF, i32, GetStruct<i32>);
 
 /// See the module.
 pub(in crate::http) struct Chunks<'s> {
@@ -70,7 +77,14 @@ impl<'s> Chunks<'s> {
     fn look(&self, at: u64, bytes: &mut [u8]) -> io::Result<usize> {
         let at = i32::try_from(at).map_err(io::Error::other)?;
         setsockopt(self.socket, PeekOffset, &at)?;
-        self.is_set.set(true);
+        if !self.is_set.replace(true) {
+            // Some that are no Linux take any option and do nothing: their looks would be at data.
+            if getsockopt(self.socket, PeekOffset)? != at {
+                return Err(io::ErrorKind::Unsupported.into());
+            }
+            // An urgent byte is looked at as one of the others, and left out when they are moved.
+            setsockopt(self.socket, OobInline, &true)?;
+        }
         match recv(self.socket.as_raw_fd(), bytes, MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT) {
             Ok(seen) => Ok(seen),
             Err(nix::Error::EAGAIN | nix::Error::EINTR) => Ok(0),

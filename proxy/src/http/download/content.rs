@@ -7,7 +7,7 @@ use crate::{
     buffer::Buffer,
     http::{
         body::{Decoder, Encoder, Framing, Step},
-        bulk::{BULK, Bulk, BulkError, Chunks},
+        bulk::{BULK, Bulk, BulkError, Chunks, LONGEST},
         outcome::Termination,
         write::{self, WriteError},
     },
@@ -18,6 +18,9 @@ use crate::{
 
 /// Payload up to this is copied behind its head: cheaper than a vectored write of several pieces.
 const COPIED: usize = 2048;
+
+/// Bytes that frame a step at most.
+const FRAMING: usize = 32;
 
 /// Where decoded content goes.
 pub(super) struct Sink<'o> {
@@ -143,11 +146,12 @@ impl<S: Stream> Download<'_, S> {
         }
     }
 
-    /// Puts a first step that is small behind its head, so that nothing but a head's buffer is held while others have their turn: up to
-    /// a thousand do so at a time. Not what is coded.
+    /// Puts a first step behind its head if that has room for it, so that nothing but a head's buffer is held while others have their turn:
+    /// up to a thousand do so at a time. Not what is coded.
     fn put_small(&self, sink: &mut Sink<'_>, step: &mut Step, inbox: &mut Option<Buffer>) -> bool {
-        let is_small = step.payload + step.trailers <= COPIED && sink.coding.is_none();
-        let Some(buffer) = inbox.as_mut().filter(|_| is_small) else { return false };
+        let length = step.payload + step.trailers;
+        let fits = length <= COPIED && sink.out.unfilled().len() >= FRAMING + length;
+        let Some(buffer) = inbox.as_mut().filter(|_| fits && sink.coding.is_none()) else { return false };
         self.drop_trailers(step, buffer);
         sink.put(step, buffer.filled(), None);
         use_up(inbox, step);
@@ -227,7 +231,10 @@ impl<S: Stream> Download<'_, S> {
         step: &Step,
         inbox: &mut Option<Buffer>,
     ) -> Option<Box<Found<'b>>> {
-        let left = decoder.left_of_chunk().filter(|_| sink.moves_chunks && step.payload > 0)?;
+        // One that is longer comes to the client in pieces: its size is for readers of 32 bits, and with what is here it could begin anew at 0.
+        let left = decoder
+            .left_of_chunk()
+            .filter(|left| sink.moves_chunks && *left <= LONGEST && step.payload > 0)?;
         inbox.as_ref().filter(|inbox| inbox.was_filled() && step.consumed == inbox.len())?;
         let (bulk, known) = (self.bulk()?, Cell::new(left));
         let chunks = bulk.chunks();
