@@ -9,7 +9,7 @@ use std::{
 use anyhow::Context as _;
 
 use crate::{
-    load::{Plan, Seen},
+    load::{Plan, Seen, Turn},
     origin::Places,
     process::Running,
 };
@@ -57,12 +57,13 @@ impl Client {
         Ok(Self(own))
     }
 
-    /// Lets it begin.
-    pub(crate) fn go(&mut self) -> anyhow::Result<()> {
-        self.0.input.write_all(b"go\n").context("the client")
+    /// Lets it begin a turn.
+    pub(crate) fn go(&mut self, turn: Turn) -> anyhow::Result<()> {
+        let line = serde_json::to_string(&turn)? + "\n";
+        self.0.input.write_all(line.as_bytes()).context("the client")
     }
 
-    /// Waits for what it has seen. Its connections stay until it is dropped.
+    /// Waits for what it has seen in that turn. Its connections stay until it is dropped.
     pub(crate) fn seen(&mut self) -> anyhow::Result<Seen> {
         let line = self.0.line().context("the client")?;
         serde_json::from_str(&line).with_context(|| format!("the client said: {line}"))

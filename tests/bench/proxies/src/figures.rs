@@ -12,6 +12,9 @@ use crate::{
     statistics::{Ratio, median},
 };
 
+/// Samples that are enough to know the last of a thousand.
+const ENOUGH: u64 = 1000;
+
 /// One load before one peer.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Sample {
@@ -144,12 +147,25 @@ impl Figures {
         median(self.free(peer).iter().map(|sample| sample.cpu.all / sample.bytes as f64 * 1.25e9))
     }
 
-    /// Latency at the fixed pace, of all rounds together.
+    /// Latency at the fixed pace: the median of rounds, so that a round in which the machine stood still for everybody
+    /// says nothing. Rounds of fewer than 1,000 samples are put together; `None` where all have fewer, and the last of a
+    /// thousand is asked for.
     pub(crate) fn latency(&self, peer: Peer, per_mille: u64) -> Option<Duration> {
-        let mut all = Histogram::default();
-        self.paced(peer).for_each(|sample| all.merge(&sample.latency));
-        // Fewer samples know nothing of the last of a thousand.
-        (all.count() >= 1000 || per_mille < 999).then(|| all.quantile(per_mille)).flatten()
+        let mut groups: Vec<Histogram> = Vec::new();
+        let mut group = Histogram::default();
+        for sample in self.paced(peer) {
+            group.merge(&sample.latency);
+            if group.count() >= ENOUGH {
+                groups.push(std::mem::take(&mut group));
+            }
+        }
+        match groups.last_mut() {
+            Some(last) => last.merge(&group),
+            None if per_mille < 999 => groups.push(group),
+            None => return None,
+        }
+        let each = groups.iter().filter_map(|group| Some(group.quantile(per_mille)?.as_secs_f64()));
+        median(each).map(Duration::from_secs_f64)
     }
 
     /// The pace, in units a second.
@@ -258,5 +274,29 @@ mod tests {
         assert_eq!(figures.memory_each(Peer::Lbctl), Some(4.0));
         let tail = figures.latency(Peer::Lbctl, 999).unwrap();
         assert!((50_000..51_000).contains(&tail.as_nanos()), "{tail:?}");
+    }
+
+    #[test]
+    fn a_tail_is_that_of_the_round_in_the_middle_and_small_rounds_are_put_together() {
+        let mut figures = figures("a", &[(Peer::Lbctl, &[8.0, 8.0, 8.0], 50)]);
+        let paced = |figures: &mut Figures, round: u32, nanoseconds: u64, count: u64| {
+            let mut of = figures.samples.iter_mut().filter(|sample| sample.pace.is_some());
+            let sample = of.find(|sample| sample.round == round).unwrap();
+            sample.latency = Histogram::default();
+            sample.latency.add(nanoseconds, count);
+        };
+        let tail = |figures: &Figures| {
+            let tail = figures.latency(Peer::Lbctl, 999)?;
+            Some(tail.as_micros())
+        };
+        paced(&mut figures, 2, 40_000_000, 1000);
+        assert_eq!(tail(&figures), Some(50), "a single bad round counts");
+        // 600 and 600 are a group, and what is left belongs to it.
+        (1..=2).for_each(|round| paced(&mut figures, round, 70_000, 600));
+        paced(&mut figures, 3, 70_000, 600);
+        assert_eq!(tail(&figures), Some(70));
+        (1..=3).for_each(|round| paced(&mut figures, round, 70_000, 333));
+        assert_eq!(tail(&figures), None);
+        assert_eq!(figures.latency(Peer::Lbctl, 990).map(|time| time.as_micros()), Some(70));
     }
 }

@@ -9,13 +9,14 @@
 //!  parent                 this process
 //!    ── plan (argument) ──▶ opens its connections, an exchange on each
 //!    ◀── ready ───────────
-//!    ── go ───────────────▶ exchanges
+//!    ── Turn ─────────────▶ exchanges
 //!    ◀── Seen ───────────── everything stands still, connections are open
+//!    ── Turn ... ─────────▶ the same again
 //!    ── end of stdin ─────▶ ends
 //! ```
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, HashSet, VecDeque},
     io::{self, BufRead as _, Write as _},
     net::SocketAddr,
     time::{Duration, Instant},
@@ -39,7 +40,12 @@ pub(crate) struct Plan {
     pub(crate) work: Work,
     /// How many at once.
     pub(crate) connections: usize,
-    /// So many exchanges a second; `None`: as many as are answered.
+}
+
+/// Exchanges for a while.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+pub(crate) struct Turn {
+    /// So many a second; `None`: as many as are answered.
     pub(crate) pace: Option<f64>,
     pub(crate) seconds: f64,
 }
@@ -96,16 +102,12 @@ pub(crate) fn run(arguments: &LoadArguments) -> anyhow::Result<()> {
     sockets::allow_many();
     let plan: Plan = serde_json::from_str(&arguments.plan).context("no plan")?;
     let mut load = Load::warm(plan)?;
-    let mut lines = io::stdin().lock().lines();
     let say = |text: &str| writeln!(io::stdout(), "{text}");
     say("ready")?;
-    if lines.next().transpose()?.is_none() {
-        return Ok(());
-    }
-    load.run()?;
-    say(&serde_json::to_string(&load.seen)?)?;
-    for line in lines {
-        line?;
+    for line in io::stdin().lock().lines() {
+        let turn: Turn = serde_json::from_str(&line?).context("no turn")?;
+        load.run(turn)?;
+        say(&serde_json::to_string(&std::mem::take(&mut load.seen))?)?;
     }
     Ok(())
 }
@@ -148,11 +150,11 @@ impl Load {
         Ok(load)
     }
 
-    fn run(&mut self) -> anyhow::Result<()> {
+    fn run(&mut self, turn: Turn) -> anyhow::Result<()> {
         let begin = Instant::now();
-        let end = begin + Duration::from_secs_f64(self.plan.seconds);
+        let end = begin + Duration::from_secs_f64(turn.seconds);
         let mut events = vec![EpollEvent::empty(); 1024];
-        if let Some(pace) = self.plan.pace {
+        if let Some(pace) = turn.pace {
             self.run_at(pace, begin, end, &mut events)?;
         } else {
             while let Some(number) = self.idle.pop_front() {
@@ -170,12 +172,26 @@ impl Load {
                 }
             }
         }
+        self.seen.seconds = begin.elapsed().as_secs_f64();
+        self.give_up();
+        Ok(())
+    }
+
+    /// What was not answered has failed, and is none of the next turn's.
+    fn give_up(&mut self) {
         let unanswered = self.in_flight + self.waiting.len();
         if unanswered > 0 {
             *self.seen.failed.entry("not answered".to_owned()).or_default() += unanswered as u64;
         }
-        self.seen.seconds = begin.elapsed().as_secs_f64();
-        Ok(())
+        self.waiting.clear();
+        if self.in_flight > 0 {
+            let is_idle: HashSet<usize> = self.idle.iter().copied().collect();
+            for number in (0..self.connections.len()).filter(|number| !is_idle.contains(number)) {
+                self.connections[number] = Connection::new(number);
+                self.idle.push_back(number);
+            }
+            self.in_flight = 0;
+        }
     }
 
     fn run_at(

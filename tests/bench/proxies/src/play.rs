@@ -15,7 +15,7 @@ use crate::{
     database::{self, Database},
     exchange::Work,
     figures::{Figures, Sample},
-    load::{Plan, Seen},
+    load::{Plan, Seen, Turn},
     peers::{Peer, Programs},
     process::{Cpu, Memory, Running},
     setup::Setup,
@@ -40,10 +40,23 @@ impl Processors {
 }
 
 /// How long, and how often.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Length {
     pub(crate) rounds: u32,
     pub(crate) seconds: f64,
+}
+
+impl Length {
+    /// Fewer and longer ones, where each needs a while to begin, or to show anything.
+    fn coarse(self) -> Self {
+        Self { rounds: self.rounds.div_ceil(4), seconds: self.seconds * 4.0 }
+    }
+
+    /// Long enough for three times the thousand exchanges that a p99.9 is made of, but three times as long at most.
+    fn at(self, pace: f64) -> Self {
+        let wanted = 3000.0 / pace / f64::from(self.rounds);
+        Self { seconds: wanted.clamp(self.seconds, 3.0 * self.seconds), ..self }
+    }
 }
 
 /// Everything that a case is played with.
@@ -62,6 +75,8 @@ struct Target {
     peer: Peer,
     running: Option<Running>,
     address: SocketAddr,
+    /// Keeps its connections from round to round.
+    client: Option<Client>,
 }
 
 impl Stage<'_> {
@@ -74,6 +89,13 @@ impl Stage<'_> {
             rest: Vec::new(),
             samples: Vec::new(),
         };
+        let mut load = |target: &mut Target, turn: Turn| {
+            Measured::of(target, |client| {
+                let client = client.context("a client")?;
+                client.go(turn)?;
+                client.seen()
+            })
+        };
         match &case.drive {
             Drive::SlowServer(work, pace) | Drive::DyingServer(work, pace) => {
                 self.play_troubled(case, work, *pace, &mut figures, tell)?;
@@ -82,25 +104,25 @@ impl Stage<'_> {
                 let echoes = matches!(work, Work::Echo { .. });
                 let servers =
                     if echoes { vec![self.origin.places.echo] } else { self.origin.places.http.to_vec() };
-                let targets = self.start(case, &servers, &mut figures)?;
-                let load = |target: &Target, pace| self.load(case, work, target, pace);
-                self.both(case, &targets, &mut figures, tell, &load)?;
+                let mut targets = self.start(case, &servers, &mut figures)?;
+                self.connect(case, work, &mut targets)?;
+                self.both(case, &mut targets, &mut figures, tell, &mut load)?;
             }
             Drive::Paced(work, pace) => {
-                let targets = self.start(case, &self.origin.places.http, &mut figures)?;
-                let load = |target: &Target, pace| self.load(case, work, target, pace);
-                self.rounds(case, &targets, Some(*pace), &mut figures, tell, &load)?;
+                let mut targets = self.start(case, &self.origin.places.http, &mut figures)?;
+                self.connect(case, work, &mut targets)?;
+                self.rounds(case, &mut targets, Some(*pace), &mut figures, tell, &mut load)?;
             }
             Drive::Sysbench => {
                 let database = Database::start(free_port()?, self.folder, &self.processors.others)?;
-                let targets = self.start(case, &[database.address], &mut figures)?;
-                let load = |target: &Target, pace| {
-                    let (seconds, on) = (self.length.seconds, &self.processors.others);
-                    Measured::of(target, || {
-                        database::load(target.address, case.connections, pace, seconds, self.folder, on)
+                let mut targets = self.start(case, &[database.address], &mut figures)?;
+                let mut load = |target: &mut Target, Turn { pace, seconds }: Turn| {
+                    let (address, on) = (target.address, &self.processors.others);
+                    Measured::of(target, |_| {
+                        database::load(address, case.connections, pace, seconds, self.folder, on)
                     })
                 };
-                self.both(case, &targets, &mut figures, tell, &load)?;
+                self.both(case, &mut targets, &mut figures, tell, &mut load)?;
             }
         }
         Ok(figures)
@@ -115,12 +137,19 @@ impl Stage<'_> {
     /// How many loads a case is.
     pub(crate) fn loads(&self, case: &Case) -> u32 {
         let peers = u32::try_from(self.participants(case).len()).unwrap_or_default();
-        self.length.rounds
+        self.length(case).rounds
             * match case.drive {
                 Drive::Load(_) | Drive::Sysbench => 2 * (peers + 1),
                 Drive::Paced(..) => peers + 1,
                 Drive::SlowServer(..) | Drive::DyingServer(..) => peers,
             }
+    }
+
+    fn length(&self, case: &Case) -> Length {
+        match case.drive {
+            Drive::Load(_) | Drive::Paced(..) => self.length,
+            Drive::SlowServer(..) | Drive::DyingServer(..) | Drive::Sysbench => self.length.coarse(),
+        }
     }
 
     fn start(
@@ -129,7 +158,8 @@ impl Stage<'_> {
         servers: &[SocketAddr],
         figures: &mut Figures,
     ) -> anyhow::Result<Vec<Target>> {
-        let mut targets = vec![Target { peer: Peer::Direct, running: None, address: servers[0] }];
+        let mut targets =
+            vec![Target { peer: Peer::Direct, running: None, address: servers[0], client: None }];
         for peer in self.participants(case) {
             targets.push(self.start_one(case, peer, servers)?);
         }
@@ -150,17 +180,30 @@ impl Stage<'_> {
         };
         let on: &[usize] = if shares(case) { &[] } else { &self.processors.proxy };
         let running = self.programs.start(peer, &setup, self.folder, on)?;
-        Ok(Target { peer, running: Some(running), address: SocketAddr::from(([127, 0, 0, 1], setup.port)) })
+        let address = SocketAddr::from(([127, 0, 0, 1], setup.port));
+        Ok(Target { peer, running: Some(running), address, client: None })
+    }
+
+    /// A client for each.
+    fn connect(&self, case: &Case, work: &Work, targets: &mut [Target]) -> anyhow::Result<()> {
+        let on: &[usize] = if shares(case) { &[] } else { &self.processors.others };
+        for target in targets {
+            let plan = Plan { target: target.address, work: work.clone(), connections: case.connections };
+            let client = Client::start(&plan, self.folder, on)
+                .with_context(|| format!("{}: {}", case.id, target.peer))?;
+            target.client = Some(client);
+        }
+        Ok(())
     }
 
     /// As fast as it goes, then at half of what the slowest proxy did.
     fn both(
         &self,
         case: &Case,
-        targets: &[Target],
+        targets: &mut [Target],
         figures: &mut Figures,
         tell: &mut impl FnMut(&str),
-        load: &impl Fn(&Target, Option<f64>) -> anyhow::Result<Measured>,
+        load: &mut impl FnMut(&mut Target, Turn) -> anyhow::Result<Measured>,
     ) -> anyhow::Result<()> {
         self.rounds(case, targets, None, figures, tell, load)?;
         let proxies = targets.iter().filter(|target| target.running.is_some());
@@ -172,36 +215,22 @@ impl Stage<'_> {
     fn rounds(
         &self,
         case: &Case,
-        targets: &[Target],
+        targets: &mut [Target],
         pace: Option<f64>,
         figures: &mut Figures,
         tell: &mut impl FnMut(&str),
-        load: &impl Fn(&Target, Option<f64>) -> anyhow::Result<Measured>,
+        load: &mut impl FnMut(&mut Target, Turn) -> anyhow::Result<Measured>,
     ) -> anyhow::Result<()> {
-        for round in 1..=self.length.rounds {
-            for target in targets {
-                let measured =
-                    load(target, pace).with_context(|| format!("{}: {}", figures.id, target.peer))?;
+        let length = self.length(case);
+        let Length { rounds, seconds } = pace.map_or(length, |pace| length.at(pace));
+        for round in 1..=rounds {
+            for target in &mut *targets {
+                let measured = load(target, Turn { pace, seconds })
+                    .with_context(|| format!("{}: {}", figures.id, target.peer))?;
                 measured.note(case, target.peer, round, pace, figures, tell)?;
             }
         }
         Ok(())
-    }
-
-    fn load(&self, case: &Case, work: &Work, target: &Target, pace: Option<f64>) -> anyhow::Result<Measured> {
-        let plan = Plan {
-            target: target.address,
-            work: work.clone(),
-            connections: case.connections,
-            pace,
-            seconds: self.length.seconds,
-        };
-        let on: &[usize] = if shares(case) { &[] } else { &self.processors.others };
-        let mut client = Client::start(&plan, self.folder, on)?;
-        Measured::of(target, || {
-            client.go()?;
-            client.seen()
-        })
     }
 
     /// One after the other, because a server belongs to each: one that is slow, or one that dies.
@@ -214,27 +243,22 @@ impl Stage<'_> {
         tell: &mut impl FnMut(&str),
     ) -> anyhow::Result<()> {
         let dies = matches!(case.drive, Drive::DyingServer(..));
+        let length = self.length(case);
         // Long enough for somebody to find out that a server is dead.
-        let seconds = self.length.seconds * if dies { 3.0 } else { 1.5 };
+        let seconds = length.seconds * if dies { 3.0 } else { 1.5 };
         let others = &self.processors.others;
-        for round in 1..=self.length.rounds {
+        for round in 1..=length.rounds {
             for peer in self.participants(case) {
                 let delay = if dies { 0 } else { SLOW };
                 let mut bad = Some(Server::start(0, delay, self.folder, others)?);
                 let address = bad.as_ref().map(|server| server.places.http[0]).context("a server")?;
-                let target = self.start_one(case, peer, &[self.origin.places.http[0], address])?;
+                let mut target = self.start_one(case, peer, &[self.origin.places.http[0], address])?;
                 // Two checks of each server.
                 thread::sleep(Duration::from_millis(600));
-                let plan = Plan {
-                    target: target.address,
-                    work: work.clone(),
-                    connections: case.connections,
-                    pace: Some(pace),
-                    seconds,
-                };
-                let mut client = Client::start(&plan, self.folder, others)?;
-                let measured = Measured::of(&target, || {
-                    client.go()?;
+                self.connect(case, work, std::slice::from_mut(&mut target))?;
+                let measured = Measured::of(&mut target, |client| {
+                    let client = client.context("a client")?;
+                    client.go(Turn { pace: Some(pace), seconds })?;
                     if dies {
                         thread::sleep(Duration::from_secs_f64(seconds / 3.0));
                         bad = None;
@@ -261,12 +285,17 @@ struct Measured {
 }
 
 impl Measured {
-    fn of(target: &Target, load: impl FnOnce() -> anyhow::Result<Seen>) -> anyhow::Result<Self> {
-        let cpu = || target.running.as_ref().map_or_else(Cpu::default, Running::cpu);
+    fn of(
+        target: &mut Target,
+        load: impl FnOnce(Option<&mut Client>) -> anyhow::Result<Seen>,
+    ) -> anyhow::Result<Self> {
+        let Target { running, client, .. } = target;
+        let cpu = || running.as_ref().map_or_else(Cpu::default, Running::cpu);
         let before = cpu();
-        let seen = load()?;
-        let memory = target.running.as_ref().map_or_else(Memory::default, Running::memory);
-        Ok(Self { seen, cpu: cpu().since(before), memory })
+        let seen = load(client.as_mut())?;
+        let cpu = cpu().since(before);
+        let memory = running.as_ref().map_or_else(Memory::default, Running::memory);
+        Ok(Self { seen, cpu, memory })
     }
 
     /// Puts it among the figures.
@@ -326,5 +355,15 @@ mod tests {
         assert_eq!(Processors::of(&[0, 1]), Processors { proxy: vec![0], others: vec![1] });
         assert_eq!(Processors::of(&[2, 3, 5]), Processors { proxy: vec![2], others: vec![3, 5] });
         assert_eq!(Processors::of(&[7]), Processors { proxy: vec![], others: vec![] });
+    }
+
+    #[test]
+    fn rounds_are_longer_where_few_exchanges_are_made() {
+        let length = Length { rounds: 12, seconds: 0.25 };
+        assert_eq!(length.at(20_000.0), length);
+        assert_eq!(length.at(500.0), Length { seconds: 0.5, ..length });
+        assert_eq!(length.at(10.0), Length { seconds: 0.75, ..length });
+        assert_eq!(length.coarse(), Length { rounds: 3, seconds: 1.0 });
+        assert_eq!(Length { rounds: 1, seconds: 0.2 }.coarse().rounds, 1);
     }
 }

@@ -11,7 +11,7 @@ pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> Option<f64> {
     Some(if values.len() % 2 == 1 { upper } else { f64::midpoint(values[middle - 1], upper) })
 }
 
-/// A ratio, and the lowest and the highest of single rounds.
+/// A ratio, and between what the middle half of all rounds was, of three rounds all of them.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Ratio {
     pub(crate) median: f64,
@@ -23,9 +23,11 @@ impl Ratio {
     /// Of the medians of both, and of each round by itself: what disturbed a round disturbed both sides of it.
     pub(crate) fn of(mine: &[f64], other: &[f64]) -> Option<Self> {
         let whole = median(mine.iter().copied())? / median(other.iter().copied())?;
-        let rounds = mine.iter().zip(other).map(|(mine, other)| mine / other);
-        let (low, high) = rounds.fold((whole, whole), |(low, high), one| (low.min(one), high.max(one)));
-        whole.is_finite().then_some(Self { median: whole, low, high })
+        let mut rounds: Vec<f64> = mine.iter().zip(other).map(|(mine, other)| mine / other).collect();
+        rounds.sort_unstable_by(f64::total_cmp);
+        let last = rounds.len().checked_sub(1)?;
+        let (low, high) = (rounds[last / 4], rounds[last - last / 4]);
+        whole.is_finite().then_some(Self { median: whole, low: low.min(whole), high: high.max(whole) })
     }
 }
 
@@ -77,6 +79,8 @@ mod tests {
         let ratio = Ratio::of(&[1.0, 2.0, 3.0], &[2.0, 2.0, 4.0]).unwrap();
         assert_eq!(ratio, Ratio { median: 1.0, low: 0.5, high: 1.0 });
         assert_eq!(ratio.to_string(), "1.00 (0.50 to 1.00)");
+        let many = Ratio::of(&[9.0, 1.0, 2.0, 3.0, 4.0], &[1.0; 5]).unwrap();
+        assert_eq!((many.low, many.high), (2.0, 4.0), "the lowest and the highest fourth are left out");
         assert_eq!(Ratio::of(&[1.0], &[]), None);
         assert_eq!(Ratio::of(&[1.0], &[0.0]), None);
     }
