@@ -27,6 +27,17 @@ pub struct Conversation {
 
 const PING: &[u8] = &[b'p'; 64];
 
+const LARGE_HEAD: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 131072\r\n\r\n";
+const LARGE_CONTENT: usize = 131_072;
+/// Its last two bytes alone are `.\n`.
+static LARGE: [u8; LARGE_HEAD.len() + LARGE_CONTENT] = {
+    let mut bytes = [b'x'; LARGE_HEAD.len() + LARGE_CONTENT];
+    bytes.split_at_mut(LARGE_HEAD.len()).0.copy_from_slice(LARGE_HEAD);
+    bytes[LARGE_HEAD.len() + LARGE_CONTENT - 2] = b'.';
+    bytes[LARGE_HEAD.len() + LARGE_CONTENT - 1] = b'\n';
+    bytes
+};
+
 impl Conversation {
     /// A small GET.
     pub const GET: Self = Self {
@@ -39,6 +50,9 @@ impl Conversation {
         begin_of_answer: b"HTTP/1.1 200 ",
         end_of_answer: b"\r\n\r\nok\n",
     };
+
+    /// A GET of 128 KiB, so much that the kernel moves it.
+    pub const LARGE: Self = Self { response: Some(&LARGE), end_of_answer: b"xxx.\n", ..Self::GET };
 
     /// 64 bytes each way.
     pub const PING: Self = Self {

@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic, also in what its functions share")]
 
-use std::{collections::BTreeMap, fs, path::Path, process::Command, time::Duration};
+use std::{collections::BTreeMap, fs, process::Command, time::Duration};
 
 use lb_tests::{
     lockstep::{Conversation, Lockstep},
@@ -18,8 +18,19 @@ use nix::sys::signal::Signal;
 
 const EXCHANGES: u32 = 500;
 
-/// How often the worker has called what, by the thread that wrote most; `rest` stands in the file behind what is always there.
+/// How often the worker has called what.
 fn calls(mode: &str, conversation: &Conversation, rest: &str) -> BTreeMap<String, u32> {
+    let mut calls = BTreeMap::new();
+    for line in traced(mode, conversation, rest, EXCHANGES).lines() {
+        if let Some((name, _)) = line.split_once('(') {
+            *calls.entry(name.to_owned()).or_default() += 1;
+        }
+    }
+    calls
+}
+
+/// What the worker has called, of the threads the one that called most; `rest` stands in the file behind what is always there.
+fn traced(mode: &str, conversation: &Conversation, rest: &str, exchanges: u32) -> String {
     let folder = tempfile::tempdir().unwrap();
     let (front, lockstep) = (unused_address(8080), Lockstep::listen().unwrap());
     let file = folder.path().join("lb.toml");
@@ -37,22 +48,13 @@ fn calls(mode: &str, conversation: &Conversation, rest: &str) -> BTreeMap<String
     command.env_remove("LBCTL_LOG").env_remove("NOTIFY_SOCKET");
     let log = folder.path().join("log");
     let running = Running::start(&mut command, &log);
-    let played = lockstep.play(front, conversation, EXCHANGES, PATIENCE);
+    let played = lockstep.play(front, conversation, exchanges, PATIENCE);
     played.unwrap_or_else(|error| panic!("{error:#}\n{}", fs::read_to_string(&log).unwrap_or_default()));
     let _ = running.stop();
     let files = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path());
     let threads = files.filter(|path| path.file_stem().is_some_and(|name| name == "calls"));
-    threads.map(|path| counted(&path)).max_by_key(|calls| calls.values().sum::<u32>()).unwrap()
-}
-
-fn counted(path: &Path) -> BTreeMap<String, u32> {
-    let mut calls = BTreeMap::new();
-    for line in fs::read_to_string(path).unwrap().lines() {
-        if let Some((name, _)) = line.split_once('(') {
-            *calls.entry(name.to_owned()).or_default() += 1;
-        }
-    }
-    calls
+    let texts = threads.map(|path| fs::read_to_string(path).unwrap());
+    texts.max_by_key(|text| text.lines().count()).unwrap()
 }
 
 /// Two reads and two writes each, and what begins and ends a worker and two connections.
@@ -87,6 +89,16 @@ fn rules_a_cookie_and_a_line_in_the_log_call_the_kernel_no_more() {
 #[test]
 fn bytes_in_mode_tcp_are_two_reads_and_two_writes() {
     are_four(&calls("tcp", &Conversation::PING, ""), REST);
+}
+
+/// Its reader is woken once, and it is a packet less.
+#[test]
+fn head_of_a_large_response_is_sent_with_what_the_kernel_moves_behind_it() {
+    let said = traced("http", &Conversation::LARGE, "", 100);
+    let with_more: Vec<_> = said.lines().filter(|line| line.contains("MSG_MORE")).collect();
+    assert!(with_more.len() >= 50, "{} of 100: {said}", with_more.len());
+    let is_head = |line: &&str| line.starts_with("sendmsg(") && line.contains("HTTP/1.1 200 OK");
+    assert!(with_more.iter().all(is_head), "{with_more:#?}");
 }
 
 /// Calls that reach a file system, or might; and those that send.

@@ -59,15 +59,30 @@ impl<'e> Bulk<'e> {
         Chunks::new(self.from)
     }
 
-    /// Moves `left` bytes and counts them down; with `chunks` they end with the data of one, and those that are found behind it are
+    /// Takes what is here of `left` bytes, and counts it down, for a [`Self::run`] that sends it behind what is sent until then. `None` if that is
+    /// nothing, or no pipe is left.
+    pub(super) fn begin(&self, left: &Cell<u64>) -> Option<Pipe> {
+        let mut pipe = self.pipes.take().ok()?;
+        let most = usize::try_from(left.get()).unwrap_or(usize::MAX);
+        // Ends and errors are met again by whoever goes on.
+        let n = pipe.fill_at_most(self.from, most).ok().filter(|n| *n > 0)?;
+        left.set(left.get() - n as u64);
+        Some(pipe)
+    }
+
+    /// Moves what has `begun` and `left` bytes, and counts them down; with `chunks` they end with the data of one, and those that are found behind it are
     /// moved as well. `readable` and `writable` wait for the source and the sink.
     pub(super) async fn run<E>(
         &self,
+        begun: Option<Pipe>,
         left: &Cell<u64>,
         chunks: Option<&Chunks<'_>>,
         readable: impl AsyncFn() -> Result<(), E>,
         writable: impl AsyncFn() -> Result<(), E>,
     ) -> Result<(), BulkError<E>> {
+        if let Some(mut pipe) = begun {
+            self.empty(&mut pipe, &writable).await?;
+        }
         while left.get() > 0 {
             readable().await.map_err(BulkError::Wait)?;
             let Ok(mut pipe) = self.pipes.take() else {
@@ -184,7 +199,8 @@ mod tests {
             let left = Cell::new(LENGTH as u64);
             let run = async {
                 let (readable, writable) = (async || from.readable().await, async || to.writable().await);
-                assert!(bulk.run(&left, None, readable, writable).await.is_ok());
+                let begun = bulk.begin(&left);
+                assert!(bulk.run(begun, &left, None, readable, writable).await.is_ok());
             };
             let (.., read) = tokio::join!(sent, run, sink.read_exact(&mut got));
             read.unwrap();

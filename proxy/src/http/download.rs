@@ -177,8 +177,12 @@ impl<S: Stream> Download<'_, S> {
                     if self.request.version >= Version::Http11 && is_news {
                         // Whatever ends the exchange in the middle of it: nothing can be said behind half a head.
                         self.begun.set(Some(Framing::None));
-                        self.write(&mut [IoSlice::new(out.filled())], Termination::ClientAbortInResponse)
-                            .await?;
+                        self.write(
+                            &mut [IoSlice::new(out.filled())],
+                            false,
+                            Termination::ClientAbortInResponse,
+                        )
+                        .await?;
                         self.begun.set(None);
                         *request = None;
                     }
@@ -210,7 +214,7 @@ impl<S: Stream> Download<'_, S> {
         self.upstream.backend_counters().response(response.status);
         self.connection.end_log_early(out.len());
         if response.status == 101 {
-            self.write(&mut [IoSlice::new(out.filled())], Termination::ClientAbortInData).await?;
+            self.write(&mut [IoSlice::new(out.filled())], false, Termination::ClientAbortInData).await?;
             let tunnel = Some(Tunnel { from_server: buffer });
             return Ok(Done { status: 101, close: true, reusable: false, private: false, tunnel });
         }
@@ -302,8 +306,17 @@ impl<S: Stream> Download<'_, S> {
         }
     }
 
-    async fn write(&self, pieces: &mut [IoSlice<'_>], abort: Termination) -> Result<(), Failed> {
+    /// `is_followed`: what comes behind it is here, and is sent at once.
+    async fn write(
+        &self,
+        mut pieces: &mut [IoSlice<'_>],
+        is_followed: bool,
+        abort: Termination,
+    ) -> Result<(), Failed> {
         let length: usize = pieces.iter().map(|piece| piece.len()).sum();
+        if is_followed {
+            write::ahead(self.connection.stream(), &mut pieces);
+        }
         let timeout = self.connection.frontend().timeout.client;
         match write::all_vectored(self.connection.stream(), pieces, self.deadline, timeout).await {
             Ok(()) => {

@@ -13,6 +13,7 @@ mod failure;
 use std::{
     cell::{Cell, RefCell},
     future::{Future, poll_fn},
+    io::IoSlice,
     pin::pin,
     task::Poll,
     time::Duration,
@@ -361,7 +362,12 @@ impl<'s, 'c, S: Stream> Exchange<'s, 'c, S> {
         let accept = (self.request.upgrade && S::VERSION == Some(Version::Http2))
             .then(|| websocket::accept_of_request(bytes));
         let timeout = upstream.backend().timeout.server;
-        match write::all(upstream.stream(), bytes, deadline, timeout).await {
+        let mut pieces = &mut [IoSlice::new(bytes)][..];
+        if inbound.inbox.is_some() && matches!(self.decoder, Decoder::Length(1..)) {
+            // Some of the content is here, and had no place behind the head.
+            write::ahead(upstream.stream(), &mut pieces);
+        }
+        match write::all_vectored(upstream.stream(), pieces, deadline, timeout).await {
             // A server that ended may have said why.
             Ok(()) | Err(WriteError::Broken) => {}
             Err(WriteError::Elapsed) => return Err(Termination::ServerTimeoutInHead.into()),

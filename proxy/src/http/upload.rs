@@ -10,7 +10,10 @@ use super::{
     pace::Pace,
     write::{self, WriteError},
 };
-use crate::{invalid::InvalidKind, metrics::Event, stream::Stream, upstream::Upstream, wheel::Deadline};
+use crate::{
+    connection::Connection, invalid::InvalidKind, metrics::Event, stream::Stream, tcp::splice::Pipe,
+    upstream::Upstream, wheel::Deadline,
+};
 
 /// What is sent of a request while its response is awaited.
 pub(super) struct Upload<'e, 'c, S> {
@@ -51,6 +54,7 @@ impl<S: Stream> Upload<'_, '_, S> {
 
     async fn send(&mut self) -> Result<(), Termination> {
         loop {
+            let mut begun = None;
             if let Some(inbox) = &mut self.inbound.inbox {
                 let mut step = self.decoder.decode(inbox.filled_mut()).map_err(|error| {
                     let (bytes, at) = self.decoder.fault(inbox.filled());
@@ -61,11 +65,21 @@ impl<S: Stream> Upload<'_, '_, S> {
                 let rules = &self.inbound.connection.worker().node().rules;
                 step.drop_trailers(inbox.filled_mut(), |name| rules.bars_trailer(name));
                 self.in_hand.set(step.consumed);
+                let is_used_up = step.consumed == inbox.len();
+                if is_used_up
+                    && let Decoder::Length(left @ BULK..) = self.decoder
+                    && let Some(bulk) = bulk(self.inbound.connection, self.upstream)
+                {
+                    begun = bulk.begin(Cell::from_mut(left));
+                }
                 let frame = self.encoder.frame(&step);
-                let mut pieces = frame.pieces(b"", inbox.filled(), &step);
+                let mut pieces = &mut frame.pieces(b"", inbox.filled(), &step)[..];
                 let timeout = self.upstream.backend().timeout.server;
                 let deadline = &self.inbound.deadline;
-                match write::all_vectored(self.upstream.stream(), &mut pieces, deadline, timeout).await {
+                if begun.is_some() {
+                    write::ahead(self.upstream.stream(), &mut pieces);
+                }
+                match write::all_vectored(self.upstream.stream(), pieces, deadline, timeout).await {
                     Ok(()) => {}
                     Err(WriteError::Elapsed) => return Err(Termination::ServerTimeoutInData),
                     // It may have answered before it ended: what it said comes with the response.
@@ -80,32 +94,24 @@ impl<S: Stream> Upload<'_, '_, S> {
                     return Ok(());
                 }
             }
-            if self.inbound.inbox.is_none() && self.splice().await? {
+            if self.inbound.inbox.is_none() && self.splice(begun).await? {
                 return Ok(());
             }
             self.read().await?;
         }
     }
 
-    /// Moves the rest of content with a known length inside the kernel, if it is worth it and can be done; was that all?
-    async fn splice(&mut self) -> Result<bool, Termination> {
-        let Decoder::Length(left @ BULK..) = self.decoder else { return Ok(false) };
+    /// Sends what has `begun`, and moves the rest of content with a known length inside the kernel, if it is worth it and can be done; was that all?
+    async fn splice(&mut self, begun: Option<Pipe>) -> Result<bool, Termination> {
+        let Decoder::Length(left) = self.decoder else { return Ok(false) };
+        if begun.is_none() && *left < BULK {
+            return Ok(false);
+        }
         let left = Cell::from_mut(left);
         let (connection, deadline) = (self.inbound.connection, &self.inbound.deadline);
-        let (client, server) = (connection.stream(), self.upstream.stream());
-        let moved = self.upstream.received(connection.received());
-        let spliced = connection.counters().event(Event::Spliced);
-        let bulk = Bulk::new(
-            client,
-            server,
-            (connection.worker().pipes(), connection.worker().buffers()),
-            moved,
-            spliced,
-        );
-        let Some(bulk) = bulk.filter(|_| connection.splices_request(self.upstream.backend())) else {
-            return Ok(false);
-        };
-        let before = Cell::new(left.get());
+        let server = self.upstream.stream();
+        let Some(bulk) = bulk(connection, self.upstream) else { return Ok(false) };
+        let before = Cell::new(left.get() + begun.as_ref().map_or(0, Pipe::len) as u64);
         let readable = async || {
             self.pace.received(before.get() - left.get());
             before.set(left.get());
@@ -117,7 +123,7 @@ impl<S: Stream> Upload<'_, '_, S> {
                 Err(WriteError::Elapsed) => Err(Termination::ServerTimeoutInData),
                 Err(WriteError::Broken) => pending().await,
             };
-        match bulk.run(left, None, readable, writable).await {
+        match bulk.run(begun, left, None, readable, writable).await {
             Ok(()) => {}
             Err(BulkError::Wait(termination)) => return Err(termination),
             Err(BulkError::Source) => return Err(Termination::ClientAbortInData),
@@ -144,4 +150,13 @@ impl<S: Stream> Upload<'_, '_, S> {
             }
         }
     }
+}
+
+/// What moves content to the server. None where bytes have to be looked at or changed, or the file says that they are to be copied.
+fn bulk<'e, S: Stream>(connection: &'e Connection<S>, upstream: &'e Upstream) -> Option<Bulk<'e>> {
+    let moved = upstream.received(connection.received());
+    let spliced = connection.counters().event(Event::Spliced);
+    let (pipes, buffers) = (connection.worker().pipes(), connection.worker().buffers());
+    let bulk = Bulk::new(connection.stream(), upstream.stream(), (pipes, buffers), moved, spliced);
+    bulk.filter(|_| connection.splices_request(upstream.backend()))
 }

@@ -5,6 +5,9 @@ use std::{
     time::Duration,
 };
 
+use socket2::SockRef;
+use tokio::io::Interest;
+
 use crate::{
     buffer::BUFFER_SIZE,
     stream::Stream,
@@ -55,6 +58,19 @@ pub(super) async fn all_vectored<S: Stream>(
         }
     }
     Ok(())
+}
+
+/// Sends what the socket takes of `pieces`. The kernel may keep the end of it (MSG_MORE) for what is sent next, which has to be here
+/// already: so its reader is woken once, and not twice. What is left stays in `pieces`, and so does all if it can't be had: whoever
+/// sends the rest meets the error.
+pub(super) fn ahead<S: Stream>(stream: &S, pieces: &mut &mut [IoSlice<'_>]) {
+    let Some(socket) = stream.plain() else { return };
+    let flags = libc::MSG_MORE | libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
+    let sent =
+        socket.try_io(Interest::WRITABLE, || SockRef::from(socket).send_vectored_with_flags(pieces, flags));
+    if let Ok(sent) = sent {
+        IoSlice::advance_slices(pieces, sent);
+    }
 }
 
 /// To be waited for before the first `length` bytes of a message are written to `stream`: they are sent with what others send in this turn
@@ -136,5 +152,51 @@ mod tests {
     fn what_is_small_is_sent_when_all_of_the_turn_have_thought_and_bulk_at_once() {
         assert_eq!(order(1), ["a thinks", "b thinks", "a sends", "b sends"]);
         assert_eq!(order(BUFFER_SIZE), ["a thinks", "a sends", "b thinks", "b sends"]);
+    }
+
+    /// What was sent ahead comes with what is sent behind it, in one packet. The kernel waits for that 200 ms at most, and a busy machine may need as long:
+    /// so it is tried a few times.
+    #[tokio::test]
+    async fn what_is_sent_ahead_comes_with_what_follows_it() {
+        let is_one_packet = async || {
+            let (stream, peer) = pair().await;
+            stream.writable().await.unwrap();
+            let mut pieces = &mut [IoSlice::new(b"he"), IoSlice::new(b"ad ")][..];
+            ahead(&stream, &mut pieces);
+            assert!(pieces.is_empty());
+            let deadline = Wheel::new().deadline();
+            all(&stream, b"and the rest", &deadline, Duration::from_secs(60)).await.unwrap();
+            peer.readable().await.unwrap();
+            let mut bytes = [0; 64];
+            let length = peer.try_read(&mut bytes).unwrap();
+            assert!(b"head and the rest".starts_with(&bytes[..length]));
+            length == 17
+        };
+        for attempt in 1.. {
+            if is_one_packet().await {
+                break;
+            }
+            assert!(attempt < 5, "it comes by itself");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_full_socket_does_not_take_ahead_is_left_for_who_writes_the_rest() {
+        let (stream, mut peer) = pair().await;
+        stream.writable().await.unwrap();
+        while stream.try_write(&[b'x'; 65_536]).is_ok() {}
+        let mut pieces = &mut [IoSlice::new(b"head")][..];
+        ahead(&stream, &mut pieces);
+        let left: usize = pieces.iter().map(|piece| piece.len()).sum();
+        let deadline = Wheel::new().deadline();
+        let written = all_vectored(&stream, pieces, &deadline, Duration::from_secs(60));
+        let read = async {
+            let mut all = Vec::new();
+            while !all.ends_with(b"head") {
+                peer.read_buf(&mut all).await.unwrap();
+            }
+        };
+        tokio::join!(async { written.await.unwrap() }, read);
+        assert_eq!(left, 4);
     }
 }

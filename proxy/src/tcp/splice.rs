@@ -74,6 +74,11 @@ impl Pipe {
         self.filled == 0
     }
 
+    /// Bytes that it holds.
+    pub(crate) fn len(&self) -> usize {
+        self.filled
+    }
+
     /// Moves what is there from `source` into the pipe. `Ok(0)` is the end of the stream.
     pub(crate) fn fill(&mut self, source: &TcpStream) -> io::Result<usize> {
         self.fill_at_most(source, CAPACITY as usize)

@@ -4,6 +4,7 @@ use std::{
     cell::{Cell, RefCell},
     collections::{BinaryHeap, VecDeque},
     io,
+    mem::MaybeUninit,
     num::NonZeroU32,
     rc::Rc,
     time::Duration,
@@ -11,7 +12,8 @@ use std::{
 
 use self::room::Room;
 use super::{Reuse, ServerStream, trunks::Trunks};
-use tokio::sync::MutexGuard;
+use socket2::SockRef;
+use tokio::{io::Interest, net::TcpStream, sync::MutexGuard};
 
 use crate::{
     config::{Backend, BackendId, Config, PoolOptions, Server},
@@ -188,8 +190,13 @@ impl Link {
         if let Some(lane) = self.stream.lane() {
             return lane.claim();
         }
-        let is_known = || self.stream.plain().is_some() && turns::was_asked_since(turn);
-        !is_seen_readable(&self.stream) && (is_known() || self.stream.is_quiet())
+        let Some(socket) = self.stream.plain() else {
+            return !is_seen_readable(&self.stream) && self.stream.is_quiet();
+        };
+        match nothing_to_read(socket) {
+            Some(is_quiet) => is_quiet,
+            None => turns::was_asked_since(turn) || self.stream.is_quiet(),
+        }
     }
 }
 
@@ -558,6 +565,17 @@ fn remove_youngest(connections: &mut VecDeque<Idle>, is_wanted: impl Fn(&Idle) -
         Some(at) => connections.remove(at),
         None => connections.iter().rposition(is_wanted).and_then(|at| connections.remove(at)),
     }
+}
+
+/// Does the socket say that nothing is there? It is asked if the runtime has seen bytes or an end, which may be those of the last response: what the kernel has moved
+/// does not make the runtime forget them. `None` if it has seen nothing.
+fn nothing_to_read(socket: &TcpStream) -> Option<bool> {
+    let mut is_asked = false;
+    let looked = socket.try_io(Interest::READABLE, || {
+        is_asked = true;
+        SockRef::from(socket).peek(&mut [MaybeUninit::uninit()])
+    });
+    is_asked.then(|| matches!(looked, Err(error) if error.kind() == io::ErrorKind::WouldBlock))
 }
 
 /// Has the runtime seen bytes or an end? Costs a system call only if it thinks so; may be late by one turn of its loop.

@@ -14,6 +14,7 @@ use crate::{
     invalid::InvalidKind,
     metrics::Event,
     stream::Stream,
+    tcp::splice::Pipe,
 };
 
 /// Payload up to this is copied behind its head: cheaper than a vectored write of several pieces.
@@ -30,6 +31,8 @@ pub(super) struct Sink<'o> {
     pub(super) coding: Option<Coding>,
     /// Chunks of this response may be moved inside the kernel: both sides have them, and so far none was too small.
     moves_chunks: bool,
+    /// What is written next is followed by what is in a pipe already.
+    is_followed: bool,
 }
 
 impl Sink<'_> {
@@ -100,7 +103,8 @@ impl<S: Stream> Download<'_, S> {
     ) -> Result<(), Failed> {
         let coding = coder.take().map(Coding::new);
         let moves_chunks = hop.framing == Framing::Chunked && coding.is_none();
-        let mut sink = Sink { encoder: Encoder::new(hop.framing), out, coding, moves_chunks };
+        let mut sink =
+            Sink { encoder: Encoder::new(hop.framing), out, coding, moves_chunks, is_followed: false };
         let mut is_first = !self.put_small(&mut sink, first, inbox);
         let length = sink.out.len() + inbox.as_ref().map_or(0, Buffer::len);
         write::with_others(self.connection.stream(), length).await;
@@ -122,14 +126,17 @@ impl<S: Stream> Download<'_, S> {
                 }
                 None => Step::default(),
             };
-            match self.chunks_behind(&mut sink, decoder, &step, inbox) {
-                Some(found) => Box::pin(self.move_chunks(&mut sink, decoder, &step, found)).await?,
-                None => self.pass(&mut sink, &step, inbox.as_ref()).await?,
+            if let Some(found) = self.chunks_behind(&mut sink, decoder, &step, inbox) {
+                Box::pin(self.move_chunks(&mut sink, decoder, &step, found)).await?;
+            } else if self.is_bulk_behind(&sink, decoder, &step, inbox.as_ref())
+                && let Some(bulk) = self.bulk().map(Box::new)
+            {
+                Box::pin(self.splice(&mut sink, decoder, &step, inbox, bulk)).await?;
+                return Ok(());
+            } else {
+                self.pass(&mut sink, &step, inbox.as_ref()).await?;
             }
             use_up(inbox, &step);
-            if inbox.is_none() && sink.coding.is_none() {
-                self.splice(decoder).await?;
-            }
             if decoder.is_done() {
                 return Ok(());
             }
@@ -202,23 +209,46 @@ impl<S: Stream> Download<'_, S> {
         }
         let frame = sink.encoder.frame_with(step, more);
         let mut pieces = frame.pieces(sink.out.filled(), bytes, step);
-        self.write(&mut pieces, Termination::ClientAbortInData).await?;
+        self.write(&mut pieces, sink.is_followed, Termination::ClientAbortInData).await?;
         sink.out.clear();
         Ok(())
     }
 
     async fn write_out(&self, sink: &mut Sink<'_>) -> Result<(), Failed> {
-        self.write(&mut [IoSlice::new(sink.out.filled())], Termination::ClientAbortInData).await?;
+        let pieces = &mut [IoSlice::new(sink.out.filled())];
+        self.write(pieces, sink.is_followed, Termination::ClientAbortInData).await?;
         sink.out.clear();
         Ok(())
     }
 
-    /// Moves the rest of content with a known length inside the kernel, if it is worth it and can be done.
-    async fn splice(&self, decoder: &mut Decoder) -> Result<(), Failed> {
-        let Decoder::Length(left @ BULK..) = decoder else { return Ok(()) };
+    /// Is there so much behind `step`, of a known length and as it is, that the kernel had better move it?
+    fn is_bulk_behind(
+        &self,
+        sink: &Sink<'_>,
+        decoder: &Decoder,
+        step: &Step,
+        inbox: Option<&Buffer>,
+    ) -> bool {
+        let is_used_up = inbox.is_none_or(|inbox| inbox.len() == step.consumed);
+        matches!(decoder, Decoder::Length(BULK..)) && is_used_up && sink.coding.is_none()
+    }
+
+    /// Writes the step, and lets the kernel move all that follows it.
+    async fn splice(
+        &self,
+        sink: &mut Sink<'_>,
+        decoder: &mut Decoder,
+        step: &Step,
+        inbox: &mut Option<Buffer>,
+        bulk: Box<Bulk<'_>>,
+    ) -> Result<(), Failed> {
+        let Decoder::Length(left) = decoder else { return Ok(()) };
         let left = Cell::from_mut(left);
-        let Some(bulk) = self.bulk().map(Box::new) else { return Ok(()) };
-        Box::pin(self.run_bulk(*bulk, left, None)).await?;
+        let begun = bulk.begin(left);
+        sink.is_followed = begun.is_some();
+        self.write_step(sink, step, inbox.as_ref(), None).await?;
+        use_up(inbox, step);
+        self.run_bulk(*bulk, begun, left, None).await?;
         *decoder = Decoder::Done;
         Ok(())
     }
@@ -254,9 +284,12 @@ impl<S: Stream> Download<'_, S> {
         found: Box<Found<'_>>,
     ) -> Result<(), Failed> {
         let Found { bulk, chunks, known, inbox } = *found;
+        let begun = bulk.begin(&known);
+        sink.is_followed = begun.is_some();
         self.write_step(sink, step, Some(&inbox), decoder.left_of_chunk()).await?;
+        sink.is_followed = false;
         drop(inbox);
-        self.run_bulk(bulk, &known, Some(chunks)).await?;
+        self.run_bulk(bulk, begun, &known, Some(chunks)).await?;
         decoder.skip_chunk();
         Ok(())
     }
@@ -273,6 +306,7 @@ impl<S: Stream> Download<'_, S> {
     async fn run_bulk(
         &self,
         bulk: Bulk<'_>,
+        begun: Option<Pipe>,
         left: &Cell<u64>,
         chunks: Option<Chunks<'_>>,
     ) -> Result<(), Failed> {
@@ -286,7 +320,7 @@ impl<S: Stream> Download<'_, S> {
                 }
             })
         };
-        let moved = bulk.run(left, chunks.as_ref(), readable, writable).await;
+        let moved = bulk.run(begun, left, chunks.as_ref(), readable, writable).await;
         moved.map_err(|error| {
             Failed::from(match error {
                 BulkError::Wait(termination) => termination,
