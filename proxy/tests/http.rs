@@ -5,6 +5,8 @@
 #[path = "loopback/rig.rs"]
 mod rig;
 
+#[path = "http/old_kernel.rs"]
+mod old_kernel;
 #[path = "http/orders.rs"]
 mod orders;
 #[path = "http/peers.rs"]
@@ -37,6 +39,8 @@ mod invalid;
 mod keep_alive;
 #[path = "http/modes.rs"]
 mod modes;
+#[path = "http/moved.rs"]
+mod moved;
 #[path = "http/rate_limit.rs"]
 mod rate_limit;
 #[path = "http/refusals.rs"]

@@ -54,9 +54,9 @@ impl<'e> Bulk<'e> {
         Some(Self { from: from.plain()?, to: to.plain()?, pipes, buffers, moved, spliced })
     }
 
-    /// Those of the source.
-    pub(super) fn chunks(&self) -> Chunks<'e> {
-        Chunks::new(self.from)
+    /// Those of the source behind its first `known` bytes, which end with the data of one.
+    pub(super) fn chunks_behind(&self, known: u64) -> Chunks<'e> {
+        Chunks::behind(self.from, known)
     }
 
     /// Takes what is here of `left` bytes, and counts it down, for a [`Self::run`] that sends it behind what is sent until then. `None` if that is
@@ -178,6 +178,41 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         (stream, listener.accept().await.unwrap().0)
+    }
+
+    /// The rest of a chunk, others behind it, and one of another kind.
+    #[tokio::test]
+    async fn chunks_that_no_pipe_is_left_for_are_copied_without_a_look_at_those_behind_them() {
+        const REST: usize = 300_000;
+        let rest: Vec<u8> = (0..=250).cycle().take(REST).collect();
+        let chunk = [b"\r\n4000\r\n", &[b'x'; 0x4000][..]].concat();
+        let sent = [&rest[..], &chunk.repeat(8), b"\r\n4000;a\r\n"].concat();
+        for taken in [0, LENT] {
+            let ((mut source, from), (to, mut sink)) = (pair().await, pair().await);
+            let (pipes, buffers) = (Rc::default(), Rc::default());
+            let _taken: Vec<_> = (0..taken).map(|_| PipePool::take(&pipes).unwrap()).collect();
+            let (frontend, own, spliced) = (Counter::default(), Cell::new(0), Counter::default());
+            let moved = Flow { frontend: &frontend, server: None, own: &own };
+            let bulk = Bulk::new(&from, &to, (&pipes, &buffers), moved, &spliced).unwrap();
+            let (left, chunks) = (Cell::new(REST as u64), bulk.chunks_behind(REST as u64));
+            let run = async {
+                let (readable, writable) = (async || from.readable().await, async || to.writable().await);
+                assert!(bulk.run(None, &left, Some(&chunks), readable, writable).await.is_ok());
+            };
+            let (written, ()) = tokio::join!(source.write_all(&sent), run);
+            written.unwrap();
+            // How many there are is up to when they come.
+            let moved = usize::try_from(own.get()).unwrap();
+            assert!(if taken == 0 { moved <= sent.len() - 10 } else { moved == REST }, "{moved}");
+            assert_eq!((moved - REST) % chunk.len(), 0);
+            assert_eq!(spliced.value(), if taken == 0 { own.get() } else { 0 });
+            let mut got = vec![0; moved];
+            sink.read_exact(&mut got).await.unwrap();
+            assert!(got == sent[..moved]);
+            drop(chunks);
+            let mut behind = [0; 2];
+            assert_eq!((from.peek(&mut behind).await.unwrap(), &behind), (2, b"\r\n"));
+        }
     }
 
     #[tokio::test]

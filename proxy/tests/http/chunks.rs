@@ -13,21 +13,21 @@ use crate::{
     rig::{Scripted, connect, counter, eventually, read_all},
 };
 
-const HEAD: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+pub(crate) const HEAD: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
 
 /// A chunk that is worth moving by itself, whatever else the socket has when it comes.
-const LARGE: usize = 200_000;
+pub(crate) const LARGE: usize = 200_000;
 
 /// What a server sends: its chunks, and the payload of them.
 #[derive(Clone, Default)]
-struct Content {
-    wire: Vec<u8>,
-    payload: Vec<u8>,
+pub(crate) struct Content {
+    pub(crate) wire: Vec<u8>,
+    pub(crate) payload: Vec<u8>,
 }
 
 impl Content {
     /// With a size in these words, and bytes that can be told from their neighbours.
-    fn chunk(mut self, line: &str, size: usize) -> Self {
+    pub(crate) fn chunk(mut self, line: &str, size: usize) -> Self {
         let at = self.payload.len();
         self.payload.extend((at..at + size).map(|at| (at % 251) as u8));
         self.wire.extend(line.as_bytes());
@@ -37,21 +37,21 @@ impl Content {
         self
     }
 
-    fn chunks(self, sizes: impl IntoIterator<Item = usize>) -> Self {
+    pub(crate) fn chunks(self, sizes: impl IntoIterator<Item = usize>) -> Self {
         sizes.into_iter().fold(self, |content, size| content.chunk(&format!("{size:x}"), size))
     }
 
     /// What is moved, and many chunks behind it.
-    fn large() -> Self {
+    pub(crate) fn large() -> Self {
         Self::default().chunks([LARGE]).chunks([16 * 1024; 64]).chunks([LARGE])
     }
 
-    fn then(mut self, text: &str) -> Self {
+    pub(crate) fn then(mut self, text: &str) -> Self {
         self.wire.extend(text.as_bytes());
         self
     }
 
-    async fn server(&self) -> Scripted {
+    pub(crate) async fn server(&self) -> Scripted {
         let wire = self.wire.clone();
         Scripted::start(move |mut stream| {
             let wire = wire.clone();
@@ -70,7 +70,7 @@ impl Content {
 }
 
 /// The payload of chunks and their trailers; `None` for what is missing when they end too early.
-fn read_chunks(mut wire: &[u8]) -> (Vec<u8>, Option<String>) {
+pub(crate) fn read_chunks(mut wire: &[u8]) -> (Vec<u8>, Option<String>) {
     let mut payload = Vec::new();
     loop {
         let Some(end) = wire.windows(2).position(|two| two == b"\r\n") else { return (payload, None) };
@@ -94,7 +94,7 @@ fn read_chunks(mut wire: &[u8]) -> (Vec<u8>, Option<String>) {
 }
 
 /// All that a client gets that asks with `fields` and ends the connection.
-async fn ask_once(proxy: &Proxy, fields: &str) -> (String, Vec<u8>) {
+pub(crate) async fn ask_once(proxy: &Proxy, fields: &str) -> (String, Vec<u8>) {
     let mut client = connect(proxy).await;
     client
         .write_all(format!("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{fields}\r\n").as_bytes())

@@ -28,8 +28,11 @@ const DIGITS: usize = 7;
 /// Bytes of the longest chunk of which something is moved.
 pub(in crate::http) const LONGEST: u64 = (1 << (4 * DIGITS)) - 1;
 
-/// A smaller chunk is copied with those around it: a look at it would cost more.
-const WORTH: u64 = 4 * 1024;
+/// What a look at a chunk costs, in bytes that could be copied instead.
+const LOOK: u64 = 4 * 1024;
+
+/// So far what large chunks have saved pays for looks at small ones among them.
+const SAVED: u64 = 16 * LOOK;
 
 /// So many bytes are moved before chunks are looked for again.
 const ENOUGH: u64 = 1024 * 1024;
@@ -46,17 +49,21 @@ pub(in crate::http) struct Chunks<'s> {
     socket: &'s TcpStream,
     /// Nothing may be moved behind what is known.
     is_over: Cell<bool>,
+    /// Bytes that were found and no look has been paid with.
+    saved: Cell<u64>,
     /// The socket has an offset of ours.
     is_set: Cell<bool>,
 }
 
 impl<'s> Chunks<'s> {
-    pub(in crate::http) fn new(socket: &'s TcpStream) -> Self {
-        Self { socket, is_over: Cell::new(false), is_set: Cell::new(false) }
+    /// Those behind `known` bytes, which end with the data of one.
+    pub(in crate::http) fn behind(socket: &'s TcpStream, known: u64) -> Self {
+        let saved = Cell::new(known.min(SAVED));
+        Self { socket, is_over: Cell::new(false), saved, is_set: Cell::new(false) }
     }
 
     /// The first `known` bytes of the socket may be moved, and end with the data of a chunk: adds the whole chunks that are found
-    /// behind it, each without its end. Are there none of another kind behind those?
+    /// behind it, each without its end. Are there none of another kind behind those, nor many small ones?
     pub(in crate::http) fn extend(&self, known: &Cell<u64>) -> bool {
         while !self.is_over.get() && known.get() < ENOUGH {
             let mut bytes = [0; FRAME];
@@ -65,7 +72,13 @@ impl<'s> Chunks<'s> {
                 break;
             };
             match Found::in_bytes(&bytes[..seen]) {
-                Found::Chunk(length) => known.set(known.get() + length),
+                Found::Chunk(length) => match (self.saved.get() + length).checked_sub(LOOK) {
+                    Some(saved) => {
+                        self.saved.set(saved.min(SAVED));
+                        known.set(known.get() + length);
+                    }
+                    None => self.is_over.set(true),
+                },
                 Found::Part => break,
                 Found::Other => self.is_over.set(true),
             }
@@ -124,7 +137,7 @@ impl Found {
                 (Some(digit), _) if index < DIGITS && (index > 0 || digit > 0) => {
                     size = size << 4 | u64::from(digit)
                 }
-                (None, b'\r') if size >= WORTH => {
+                (None, b'\r') if size > 0 => {
                     let frame = 2 + index as u64 + 2;
                     return match line.get(index + 1) {
                         Some(b'\n') => Self::Chunk(frame + size),
@@ -154,7 +167,7 @@ mod tests {
             (b"\r\nfFfFfFf\r\n", Found::Chunk(11 + 0xfff_ffff)),
             (b"\r\n4000\r\n\r\n4", Found::Chunk(8 + 16_384)),
             (b"\r\n10000000\r", Found::Other),
-            (b"\r\nfff\r\nxxxx", Found::Other),
+            (b"\r\n1\r\nx\r\n0\r\n", Found::Chunk(5 + 1)),
             (b"\r\n0\r\n\r\n", Found::Other),
             (b"\r\n04000\r\nx", Found::Other),
             (b"\r\n4000;a\r\n", Found::Other),
@@ -205,9 +218,9 @@ mod tests {
     async fn chunks_are_found_where_they_are_and_whoever_looks_later_sees_the_first_byte() {
         let chunk = |size: usize| [format!("\r\n{size:x}\r\n").as_bytes(), &vec![b'x'; size]].concat();
         let known = [b"abc", &chunk(5000)[..], &chunk(40_000)].concat();
-        for behind in [&b""[..], b"\r", b"\r\n13", b"\r\n0\r\n\r\n", b"\r\n1388;x\r\n", b"\r\n5\r\n12345"] {
+        for behind in [&b""[..], b"\r", b"\r\n13", b"\r\n0\r\n\r\n", b"\r\n1388;x\r\n", b"\r\n05\r\n12345"] {
             let (socket, _peer) = socket_with(&[&known, behind].concat()).await;
-            let chunks = Chunks::new(&socket);
+            let chunks = Chunks::behind(&socket, 3);
             let found = Cell::new(3);
             // A kernel that can't be asked for more than the first bytes knows of no more.
             let can_look = setsockopt(&socket, PeekOffset, &0).is_ok();
@@ -223,9 +236,30 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn large_chunks_pay_for_the_looks_at_so_many_small_ones_behind_them() {
+        let chunk = |size: usize| [format!("\r\n{size:x}\r\n").as_bytes(), &vec![b'x'; size]].concat();
+        let [small, large] = [chunk(10), chunk(10_000)];
+        for (known, behind, expected) in [
+            // 5 bytes and 10: a look is not paid.
+            (3, small.repeat(4), 0),
+            // 10 kB pay for one more than their own.
+            (3, [&large[..], &small.repeat(4)].concat(), large.len() + small.len()),
+            // What is kept of very large ones is as much as 16 looks cost.
+            (3, [&chunk(70_000)[..], &small.repeat(40)].concat(), 70_009 + 16 * small.len()),
+            (1 << 20, small.repeat(40), 16 * small.len()),
+        ] {
+            let (socket, _peer) = socket_with(&[&b"abc"[..], &behind].concat()).await;
+            let can_look = setsockopt(&socket, PeekOffset, &0).is_ok();
+            let (chunks, found) = (Chunks::behind(&socket, known), Cell::new(3));
+            assert!(!chunks.extend(&found));
+            assert_eq!(found.get(), if can_look { 3 + expected as u64 } else { 3 });
+        }
+    }
+
+    #[tokio::test]
     async fn chunk_of_which_only_the_beginning_is_here_is_known_whole() {
         let (socket, mut peer) = socket_with(b"abc\r\n2000\r\nx").await;
-        let (chunks, known) = (Chunks::new(&socket), Cell::new(3));
+        let (chunks, known) = (Chunks::behind(&socket, 3), Cell::new(3));
         let may_go_on = chunks.extend(&known);
         // As above.
         let whole = if may_go_on { 3 + 8 + 0x2000 } else { 3 };

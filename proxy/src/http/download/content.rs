@@ -23,14 +23,17 @@ const COPIED: usize = 2048;
 /// Bytes that frame a step at most.
 const FRAMING: usize = 32;
 
+/// Payload that is copied where chunks were too small to be moved, before larger ones are looked for.
+const AGAIN: u32 = 256 * 1024;
+
 /// Where decoded content goes.
 pub(super) struct Sink<'o> {
     encoder: Encoder,
     /// The head, until it is written.
     out: &'o mut Buffer,
     pub(super) coding: Option<Coding>,
-    /// Chunks of this response may be moved inside the kernel: both sides have them, and so far none was too small.
-    moves_chunks: bool,
+    /// Payload that is copied before chunks are looked for that the kernel may move; `None` where it may not: not both sides have them.
+    copied_first: Option<u32>,
     /// What is written next is followed by what is in a pipe already.
     is_followed: bool,
 }
@@ -102,9 +105,9 @@ impl<S: Stream> Download<'_, S> {
         inbox: &mut Option<Buffer>,
     ) -> Result<(), Failed> {
         let coding = coder.take().map(Coding::new);
-        let moves_chunks = hop.framing == Framing::Chunked && coding.is_none();
+        let copied_first = (hop.framing == Framing::Chunked && coding.is_none()).then_some(0);
         let mut sink =
-            Sink { encoder: Encoder::new(hop.framing), out, coding, moves_chunks, is_followed: false };
+            Sink { encoder: Encoder::new(hop.framing), out, coding, copied_first, is_followed: false };
         let mut is_first = !self.put_small(&mut sink, first, inbox);
         let length = sink.out.len() + inbox.as_ref().map_or(0, Buffer::len);
         write::with_others(self.connection.stream(), length).await;
@@ -262,14 +265,18 @@ impl<S: Stream> Download<'_, S> {
         inbox: &mut Option<Buffer>,
     ) -> Option<Box<Found<'b>>> {
         // One that is longer comes to the client in pieces: its size is for readers of 32 bits, and with what is here it could begin anew at 0.
-        let left = decoder
-            .left_of_chunk()
-            .filter(|left| sink.moves_chunks && *left <= LONGEST && step.payload > 0)?;
+        let left = decoder.left_of_chunk().filter(|left| *left <= LONGEST && step.payload > 0)?;
+        let copied_first = sink.copied_first.as_mut()?;
         inbox.as_ref().filter(|inbox| inbox.was_filled() && step.consumed == inbox.len())?;
+        *copied_first = copied_first.saturating_sub(u32::try_from(step.payload).unwrap_or(u32::MAX));
+        if *copied_first > 0 && left < BULK {
+            return None;
+        }
         let (bulk, known) = (self.bulk()?, Cell::new(left));
-        let chunks = bulk.chunks();
-        sink.moves_chunks = chunks.extend(&known) || known.get() >= BULK;
+        let chunks = bulk.chunks_behind(left);
+        let may_go_on = chunks.extend(&known);
         if known.get() < BULK {
+            *copied_first = if may_go_on { 0 } else { AGAIN };
             return None;
         }
         Some(Box::new(Found { bulk, chunks, known, inbox: inbox.take()? }))
