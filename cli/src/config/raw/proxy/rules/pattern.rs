@@ -16,7 +16,7 @@ type ReadPath = fn(&Value<'_>) -> Option<PathPattern>;
 pub(super) const PATHS: [(&str, ReadPath); 4] = [
     ("path", |value| path(value).map(PathPattern::Exact)),
     ("path_prefix", |value| path(value).map(PathPattern::Prefix)),
-    ("path_suffix", |value| text(value, "the end of a path, as in \".png\"").map(PathPattern::Suffix)),
+    ("path_suffix", |value| suffix(value).map(PathPattern::Suffix)),
     ("path_regex", |value| regex(value).map(PathPattern::Regex)),
 ];
 
@@ -95,7 +95,43 @@ fn path(value: &Value<'_>) -> Option<String> {
         }
         Ok(text.to_owned())
     };
-    value.parsed("a path, as in \"/admin\"", read).map(|at| at.value)
+    let path = value.parsed("a path, as in \"/admin\"", read)?;
+    warn_of_star(&path, false, value.report());
+    Some(path.value)
+}
+
+fn suffix(value: &Value<'_>) -> Option<String> {
+    let suffix = value.string("the end of a path, as in \".png\"")?;
+    warn_of_star(&suffix, true, value.report());
+    Some(suffix.value)
+}
+
+/// A star is a character like others here. Elsewhere it stands for any text, so whoever writes one may mean that.
+fn warn_of_star(path: &At<String>, is_end: bool, report: &Report<'_>) {
+    let text = &path.value;
+    let Some(at) = text.find('*') else { return };
+    let regex = |text: &str| regex_syntax::escape(text).replace("\\*", ".*");
+    let instead = match text.trim_matches('*') {
+        _ if is_end && text.rfind('*') == Some(0) && text.len() > 1 => {
+            format!("path_suffix = \"{}\"", text[1..].escape_debug())
+        }
+        _ if is_end => format!("path_regex = '{}$'", regex(text)),
+        beginning if at + 1 == text.len() && beginning.ends_with('/') => {
+            let elements = beginning.trim_end_matches('/');
+            let elements = if elements.is_empty() { "/" } else { elements };
+            format!("path_prefix = \"{}\"", elements.escape_debug())
+        }
+        beginning if at + 1 == text.len() => {
+            let (path, regex) = (beginning.escape_debug(), regex(beginning));
+            format!(
+                "path_prefix = \"{path}\" (it and what is below it) or path_regex = '^{regex}' (whatever begins so)"
+            )
+        }
+        _ => format!("path_regex = '^{}$'", regex(text)),
+    };
+    let message =
+        format!("the `*` in `{}` stands for itself alone; for any text write {instead}", text.escape_debug());
+    report.warning(path.span, message);
 }
 
 /// Methods are tokens, and written in capitals (RFC 9110 §9.1).
