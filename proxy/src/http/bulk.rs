@@ -74,14 +74,19 @@ impl<'e> Bulk<'e> {
     /// moved as well. `readable` and `writable` wait for the source and the sink.
     pub(super) async fn run<E>(
         &self,
-        begun: Option<Pipe>,
+        begun: &mut Option<Pipe>,
         left: &Cell<u64>,
         chunks: Option<&Chunks<'_>>,
         readable: impl AsyncFn() -> Result<(), E>,
         writable: impl AsyncFn() -> Result<(), E>,
     ) -> Result<(), BulkError<E>> {
-        if let Some(mut pipe) = begun {
-            self.empty(&mut pipe, &writable).await?;
+        if let Some(pipe) = begun {
+            self.empty(pipe, &writable).await?;
+            *begun = None;
+            // What has come meanwhile.
+            if let Some(chunks) = chunks {
+                chunks.extend(left);
+            }
         }
         while left.get() > 0 {
             readable().await.map_err(BulkError::Wait)?;
@@ -197,7 +202,7 @@ mod tests {
             let (left, chunks) = (Cell::new(REST as u64), bulk.chunks_behind(REST as u64));
             let run = async {
                 let (readable, writable) = (async || from.readable().await, async || to.writable().await);
-                assert!(bulk.run(None, &left, Some(&chunks), readable, writable).await.is_ok());
+                assert!(bulk.run(&mut None, &left, Some(&chunks), readable, writable).await.is_ok());
             };
             let (written, ()) = tokio::join!(source.write_all(&sent), run);
             written.unwrap();
@@ -234,8 +239,8 @@ mod tests {
             let left = Cell::new(LENGTH as u64);
             let run = async {
                 let (readable, writable) = (async || from.readable().await, async || to.writable().await);
-                let begun = bulk.begin(&left);
-                assert!(bulk.run(begun, &left, None, readable, writable).await.is_ok());
+                let mut begun = bulk.begin(&left);
+                assert!(bulk.run(&mut begun, &left, None, readable, writable).await.is_ok());
             };
             let (.., read) = tokio::join!(sent, run, sink.read_exact(&mut got));
             read.unwrap();

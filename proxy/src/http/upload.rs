@@ -82,8 +82,11 @@ impl<S: Stream> Upload<'_, '_, S> {
                 match write::all_vectored(self.upstream.stream(), pieces, deadline, timeout).await {
                     Ok(()) => {}
                     Err(WriteError::Elapsed) => return Err(Termination::ServerTimeoutInData),
-                    // It may have answered before it ended: what it said comes with the response.
-                    Err(WriteError::Broken) => return pending().await,
+                    // It may have answered before it ended: what it said comes with the response, which may take long.
+                    Err(WriteError::Broken) => {
+                        drop(begun);
+                        return pending().await;
+                    }
                 }
                 self.response_deadline.touch();
                 self.upstream.counters().bytes_in.add(step.consumed as u64);
@@ -94,7 +97,7 @@ impl<S: Stream> Upload<'_, '_, S> {
                     return Ok(());
                 }
             }
-            if self.inbound.inbox.is_none() && self.splice(begun).await? {
+            if self.inbound.inbox.is_none() && self.splice(&mut begun).await? {
                 return Ok(());
             }
             self.read().await?;
@@ -102,7 +105,7 @@ impl<S: Stream> Upload<'_, '_, S> {
     }
 
     /// Sends what has `begun`, and moves the rest of content with a known length inside the kernel, if it is worth it and can be done; was that all?
-    async fn splice(&mut self, begun: Option<Pipe>) -> Result<bool, Termination> {
+    async fn splice(&mut self, begun: &mut Option<Pipe>) -> Result<bool, Termination> {
         let Decoder::Length(left) = self.decoder else { return Ok(false) };
         if begun.is_none() && *left < BULK {
             return Ok(false);
@@ -110,7 +113,10 @@ impl<S: Stream> Upload<'_, '_, S> {
         let left = Cell::from_mut(left);
         let (connection, deadline) = (self.inbound.connection, &self.inbound.deadline);
         let server = self.upstream.stream();
-        let Some(bulk) = bulk(connection, self.upstream) else { return Ok(false) };
+        let Some(bulk) = bulk(connection, self.upstream) else {
+            debug_assert!(begun.is_none(), "what may be moved may be until the end");
+            return Ok(false);
+        };
         let before = Cell::new(left.get() + begun.as_ref().map_or(0, Pipe::len) as u64);
         let readable = async || {
             self.pace.received(before.get() - left.get());
@@ -127,8 +133,11 @@ impl<S: Stream> Upload<'_, '_, S> {
             Ok(()) => {}
             Err(BulkError::Wait(termination)) => return Err(termination),
             Err(BulkError::Source) => return Err(Termination::ClientAbortInData),
-            // It may have answered before it ended: what it said comes with the response.
-            Err(BulkError::Sink) => return pending().await,
+            // As above.
+            Err(BulkError::Sink) => {
+                *begun = None;
+                return pending().await;
+            }
         }
         self.response_deadline.touch();
         *self.decoder = Decoder::Done;

@@ -64,7 +64,8 @@ pub(super) async fn all_vectored<S: Stream>(
 /// already: so its reader is woken once, and not twice. What is left stays in `pieces`, and so does all if it can't be had: whoever
 /// sends the rest meets the error.
 pub(super) fn ahead<S: Stream>(stream: &S, pieces: &mut &mut [IoSlice<'_>]) {
-    let Some(socket) = stream.plain() else { return };
+    IoSlice::advance_slices(pieces, 0);
+    let Some(socket) = stream.plain().filter(|_| !pieces.is_empty()) else { return };
     let flags = libc::MSG_MORE | libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
     let sent =
         socket.try_io(Interest::WRITABLE, || SockRef::from(socket).send_vectored_with_flags(pieces, flags));

@@ -247,11 +247,11 @@ impl<S: Stream> Download<'_, S> {
     ) -> Result<(), Failed> {
         let Decoder::Length(left) = decoder else { return Ok(()) };
         let left = Cell::from_mut(left);
-        let begun = bulk.begin(left);
+        let mut begun = bulk.begin(left);
         sink.is_followed = begun.is_some();
         self.write_step(sink, step, inbox.as_ref(), None).await?;
         use_up(inbox, step);
-        self.run_bulk(*bulk, begun, left, None).await?;
+        self.run_bulk(*bulk, &mut begun, left, None).await?;
         *decoder = Decoder::Done;
         Ok(())
     }
@@ -291,12 +291,12 @@ impl<S: Stream> Download<'_, S> {
         found: Box<Found<'_>>,
     ) -> Result<(), Failed> {
         let Found { bulk, chunks, known, inbox } = *found;
-        let begun = bulk.begin(&known);
+        let mut begun = bulk.begin(&known);
         sink.is_followed = begun.is_some();
         self.write_step(sink, step, Some(&inbox), decoder.left_of_chunk()).await?;
         sink.is_followed = false;
         drop(inbox);
-        self.run_bulk(bulk, begun, &known, Some(chunks)).await?;
+        self.run_bulk(bulk, &mut begun, &known, Some(chunks)).await?;
         decoder.skip_chunk();
         Ok(())
     }
@@ -313,7 +313,7 @@ impl<S: Stream> Download<'_, S> {
     async fn run_bulk(
         &self,
         bulk: Bulk<'_>,
-        begun: Option<Pipe>,
+        begun: &mut Option<Pipe>,
         left: &Cell<u64>,
         chunks: Option<Chunks<'_>>,
     ) -> Result<(), Failed> {
