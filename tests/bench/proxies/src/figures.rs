@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Samples that are enough to know the last of a thousand.
-const ENOUGH: u64 = 1000;
+const ENOUGH: f64 = 1000.0;
 
 /// One load before one peer.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -105,25 +105,29 @@ impl Figures {
 
     /// Microseconds of processor time for each unit, round by round.
     pub(crate) fn costs(&self, peer: Peer) -> Vec<f64> {
-        self.each(peer, |cpu| cpu.all)
+        self.free(peer).iter().map(|sample| sample.cpu.all / sample.units * 1e6).collect()
     }
 
     /// Of it user time.
     pub(crate) fn user(&self, peer: Peer) -> Option<f64> {
-        median(self.each(peer, Cpu::in_user))
+        Some(self.cost(peer)? * self.user_share(peer))
     }
 
     /// Of it the kernel's.
     pub(crate) fn system(&self, peer: Peer) -> Option<f64> {
-        median(self.each(peer, |cpu| cpu.all - cpu.in_user()))
+        Some(self.cost(peer)? * (1.0 - self.user_share(peer)))
+    }
+
+    /// Of all rounds together: a short one has a tick or none.
+    fn user_share(&self, peer: Peer) -> f64 {
+        let ticks =
+            |of: fn(&Cpu) -> f64| -> f64 { self.free(peer).iter().map(|sample| of(&sample.cpu)).sum() };
+        let (user, system) = (ticks(|cpu| cpu.user), ticks(|cpu| cpu.system));
+        if user + system > 0.0 { user / (user + system) } else { 0.0 }
     }
 
     pub(crate) fn cost(&self, peer: Peer) -> Option<f64> {
         median(self.costs(peer))
-    }
-
-    fn each(&self, peer: Peer, of: fn(Cpu) -> f64) -> Vec<f64> {
-        self.free(peer).iter().map(|sample| of(sample.cpu) / sample.units * 1e6).collect()
     }
 
     /// The cheapest of some.
@@ -151,12 +155,18 @@ impl Figures {
     /// says nothing. Rounds of fewer than 1,000 samples are put together; `None` where all have fewer, and the last of a
     /// thousand is asked for.
     pub(crate) fn latency(&self, peer: Peer, per_mille: u64) -> Option<Duration> {
+        let counts = self.samples.iter().filter(|sample| sample.pace.is_some());
+        let count = median(counts.map(|sample| sample.latency.count() as f64))?;
+        // As many for each peer, also where exchanges failed.
+        let rounds = (ENOUGH / count.max(1.0)).ceil();
         let mut groups: Vec<Histogram> = Vec::new();
-        let mut group = Histogram::default();
+        let (mut group, mut so_far) = (Histogram::default(), 0.0);
         for sample in self.paced(peer) {
             group.merge(&sample.latency);
-            if group.count() >= ENOUGH {
+            so_far += 1.0;
+            if so_far >= rounds {
                 groups.push(std::mem::take(&mut group));
+                so_far = 0.0;
             }
         }
         match groups.last_mut() {

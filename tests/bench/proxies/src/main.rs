@@ -64,7 +64,7 @@ struct Arguments {
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = Peer::ALL)]
     peers: Vec<Peer>,
     /// How often each load is repeated, 1 to 100
-    #[arg(long, default_value_t = 12, value_parser = clap::value_parser!(u32).range(1..=100))]
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=100))]
     rounds: u32,
     /// How long each load is, 0.05 to 60; four times as long, and a fourth as often, for databases and servers in trouble
     #[arg(long, default_value_t = 0.25, value_parser = seconds)]

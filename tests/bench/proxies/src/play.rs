@@ -39,6 +39,9 @@ impl Processors {
     }
 }
 
+/// So many connections that begin at once are not served within a short round.
+const CROWD: usize = 4000;
+
 /// How long, and how often.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Length {
@@ -52,9 +55,14 @@ impl Length {
         Self { rounds: self.rounds.div_ceil(4), seconds: self.seconds * 4.0 }
     }
 
-    /// Long enough for three times the thousand exchanges that a p99.9 is made of, but three times as long at most.
+    /// Longer ones, where nobody has had a turn yet when a short one is over.
+    fn of_a_crowd(self) -> Self {
+        Self { rounds: self.rounds.div_ceil(2), seconds: self.seconds * 4.0 }
+    }
+
+    /// Long enough for nine times the thousand exchanges that a p99.9 is made of, but three times as long at most.
     fn at(self, pace: f64) -> Self {
-        let wanted = 3000.0 / pace / f64::from(self.rounds);
+        let wanted = 9000.0 / pace / f64::from(self.rounds);
         Self { seconds: wanted.clamp(self.seconds, 3.0 * self.seconds), ..self }
     }
 }
@@ -147,6 +155,7 @@ impl Stage<'_> {
 
     fn length(&self, case: &Case) -> Length {
         match case.drive {
+            Drive::Load(_) if case.connections >= CROWD => self.length.of_a_crowd(),
             Drive::Load(_) | Drive::Paced(..) => self.length,
             Drive::SlowServer(..) | Drive::DyingServer(..) | Drive::Sysbench => self.length.coarse(),
         }
@@ -361,7 +370,8 @@ mod tests {
     fn rounds_are_longer_where_few_exchanges_are_made() {
         let length = Length { rounds: 12, seconds: 0.25 };
         assert_eq!(length.at(20_000.0), length);
-        assert_eq!(length.at(500.0), Length { seconds: 0.5, ..length });
+        assert_eq!(length.at(1500.0), Length { seconds: 0.5, ..length });
+        assert_eq!(length.of_a_crowd(), Length { rounds: 6, seconds: 1.0 });
         assert_eq!(length.at(10.0), Length { seconds: 0.75, ..length });
         assert_eq!(length.coarse(), Length { rounds: 3, seconds: 1.0 });
         assert_eq!(Length { rounds: 1, seconds: 0.2 }.coarse().rounds, 1);

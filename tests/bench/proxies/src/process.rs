@@ -34,12 +34,6 @@ impl Cpu {
             system: self.system - earlier.system,
         }
     }
-
-    /// Of it user time, as far as the ticks know.
-    pub(crate) fn in_user(self) -> f64 {
-        let ticks = self.user + self.system;
-        if ticks > 0.0 { self.all * self.user / ticks } else { 0.0 }
-    }
 }
 
 /// Memory in KiB, of a process and all that it has started.
@@ -198,13 +192,6 @@ mod tests {
         let stat = "4711 (a (b) c) S 1 4711 4711 0 -1 4194560 1 2 3 4 250 75 9 9 20 0 1 0 100 200 300";
         assert_eq!(ticks(stat), Some((250, 75)));
         assert_eq!(ticks("4711 (a"), None);
-    }
-
-    #[test]
-    fn ticks_only_share_what_was_measured_exactly() {
-        let cpu = Cpu { all: 0.013, user: 0.01, system: 0.03 };
-        assert!((cpu.in_user() - 0.00325).abs() < 1e-9);
-        assert!(Cpu { all: 0.001, ..Cpu::default() }.in_user().abs() < 1e-9);
     }
 
     #[test]

@@ -26,7 +26,8 @@ impl Ratio {
         let mut rounds: Vec<f64> = mine.iter().zip(other).map(|(mine, other)| mine / other).collect();
         rounds.sort_unstable_by(f64::total_cmp);
         let last = rounds.len().checked_sub(1)?;
-        let (low, high) = (rounds[last / 4], rounds[last - last / 4]);
+        let outer = rounds.len() / 4;
+        let (low, high) = (rounds[outer], rounds[last - outer]);
         whole.is_finite().then_some(Self { median: whole, low: low.min(whole), high: high.max(whole) })
     }
 }
