@@ -6,9 +6,12 @@ use std::{
     os::fd::{AsFd, BorrowedFd, OwnedFd},
 };
 
-use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
+use rustix::{
+    io::retry_on_intr,
+    net::{
+        AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+        SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
+    },
 };
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -42,7 +45,8 @@ pub fn send_packet(socket: impl AsFd, packet: &[u8], descriptors: &[BorrowedFd<'
     if !descriptors.is_empty() && !control.push(SendAncillaryMessage::ScmRights(descriptors)) {
         return Err(io::Error::from(io::ErrorKind::InvalidInput));
     }
-    sendmsg(socket, &[IoSlice::new(packet)], &mut control, SendFlags::NOSIGNAL)?;
+    let socket = socket.as_fd();
+    retry_on_intr(|| sendmsg(socket, &[IoSlice::new(packet)], &mut control, SendFlags::NOSIGNAL))?;
     Ok(())
 }
 
@@ -56,7 +60,11 @@ pub fn receive<T: DeserializeOwned>(
 ) -> io::Result<Option<(T, Vec<OwnedFd>)>> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
-    let received = recvmsg(socket, &mut [IoSliceMut::new(room)], &mut control, RecvFlags::CMSG_CLOEXEC)?;
+    let socket = socket.as_fd();
+    // A wait with a limit ends also when the process is stopped and goes on, whatever its signals do (signal(7)).
+    let received = retry_on_intr(|| {
+        recvmsg(socket, &mut [IoSliceMut::new(room)], &mut control, RecvFlags::CMSG_CLOEXEC)
+    })?;
     let descriptors: Vec<_> = control
         .drain()
         .filter_map(|message| match message {
@@ -76,7 +84,20 @@ pub fn receive<T: DeserializeOwned>(
 
 #[cfg(test)]
 mod tests {
-    use std::io::{Read, Seek, Write};
+    use std::{
+        fs,
+        io::{Read, Seek, Write},
+        sync::mpsc,
+        thread,
+        time::{Duration, Instant},
+    };
+
+    use nix::{
+        sys::signal::{Signal, kill},
+        unistd::gettid,
+    };
+    use rustix::net::sockopt::{Timeout, set_socket_timeout};
+    use tokio::signal::unix::SignalKind;
 
     use super::*;
 
@@ -107,5 +128,44 @@ mod tests {
         send(&one, &7, &[]).unwrap();
         let error = receive::<String>(&other, &mut [0; 100]).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+    }
+
+    #[test]
+    fn a_signal_ends_no_wait_that_has_a_limit() {
+        // One whose handler does nothing.
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let handler = async { tokio::signal::unix::signal(SignalKind::user_defined1()) };
+        let _handler = runtime.block_on(handler).unwrap();
+        let (one, other) = pair().unwrap();
+        set_socket_timeout(&other, Timeout::Recv, Some(Duration::from_secs(60))).unwrap();
+        let (tell, told) = mpsc::channel();
+        let waiting = thread::spawn(move || {
+            tell.send(gettid()).unwrap();
+            receive::<String>(&other, &mut [0; 100])
+        });
+        let thread = told.recv().unwrap();
+        // How often it has slept, if it sleeps where it receives; `None` if it has ended.
+        let sleeps = || -> Option<Option<u64>> {
+            let of = |file| fs::read_to_string(format!("/proc/self/task/{thread}/{file}")).ok();
+            let (call, status) = (of("syscall")?, of("status")?);
+            let count = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))?;
+            let receives = call.starts_with(&format!("{} ", libc::SYS_recvmsg));
+            Some(receives.then(|| count.trim().parse().unwrap()))
+        };
+        let end = Instant::now() + Duration::from_secs(60);
+        let wait = |is_so: &dyn Fn(Option<u64>) -> bool| loop {
+            match sleeps() {
+                Some(count) if !is_so(count) => assert!(Instant::now() < end),
+                found => break found.flatten(),
+            }
+            thread::yield_now();
+        };
+        let before = wait(&|count| count.is_some());
+        // By the number of a thread: Linux gives it to that one.
+        kill(thread, Signal::SIGUSR1).unwrap();
+        wait(&|count| count > before);
+        send(&one, &"word", &[]).unwrap_or_default();
+        let (message, _) = waiting.join().unwrap().unwrap().unwrap();
+        assert_eq!(message, "word");
     }
 }
