@@ -12,7 +12,6 @@ use lb_proxy::Proxy;
 use tokio::{
     net::TcpStream,
     sync::{Notify, mpsc::unbounded_channel, watch},
-    time::timeout,
 };
 
 use super::{
@@ -185,10 +184,9 @@ async fn requests_beside_one_that_ends_their_connection_share_the_next() {
                 let Some(first) = connection.asked().await else { return };
                 let so_far = choked.load(SeqCst);
                 if so_far < times && (so_far == 0 || first.path() != "/poison") {
-                    // Where the client's come in several reads some may be on another connection, and no more come here.
+                    // No more come where some are on another connection, as the client's came in several reads.
                     for _ in so_far..10 {
-                        let asked = timeout(Duration::from_secs(2), connection.asked()).await;
-                        if !matches!(asked, Ok(Some(_))) {
+                        if tokio::time::timeout(Duration::from_secs(2), connection.asked()).await.is_err() {
                             break;
                         }
                     }
