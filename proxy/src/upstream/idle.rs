@@ -4,7 +4,6 @@ use std::{
     cell::{Cell, RefCell},
     collections::{BinaryHeap, VecDeque},
     io,
-    mem::MaybeUninit,
     num::NonZeroU32,
     rc::Rc,
     time::Duration,
@@ -12,7 +11,6 @@ use std::{
 
 use self::room::Room;
 use super::{Reuse, ServerStream, trunks::Trunks};
-use socket2::SockRef;
 use tokio::{io::Interest, net::TcpStream, sync::MutexGuard};
 
 use crate::{
@@ -573,9 +571,9 @@ fn nothing_to_read(socket: &TcpStream) -> Option<bool> {
     let mut is_asked = false;
     let looked = socket.try_io(Interest::READABLE, || {
         is_asked = true;
-        SockRef::from(socket).peek(&mut [MaybeUninit::uninit()])
+        if socket.is_quiet() { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
     });
-    is_asked.then(|| matches!(looked, Err(error) if error.kind() == io::ErrorKind::WouldBlock))
+    is_asked.then_some(looked.is_err())
 }
 
 /// Has the runtime seen bytes or an end? Costs a system call only if it thinks so; may be late by one turn of its loop.
