@@ -113,7 +113,7 @@ mod tests {
         assert_eq!((message.as_str(), descriptors.len()), ("first", 0));
         let (message, mut descriptors) = receive::<String>(&other, &mut room).unwrap().unwrap();
         assert_eq!((message.as_str(), descriptors.len()), ("second", DESCRIPTORS_MAX));
-        std::fs::File::from(descriptors.remove(9)).write_all(b"same").unwrap();
+        fs::File::from(descriptors.remove(9)).write_all(b"same").unwrap();
         let mut text = String::new();
         file.rewind().unwrap();
         file.read_to_string(&mut text).unwrap();
