@@ -23,6 +23,10 @@ mod beside_haproxy;
 mod client;
 #[path = "http2/conformance.rs"]
 mod conformance;
+#[path = "http2/edited.rs"]
+mod edited;
+#[path = "http2/edited_cases.rs"]
+mod edited_cases;
 #[path = "http2/exchanges.rs"]
 mod exchanges;
 #[path = "http2/frames.rs"]
