@@ -15,7 +15,7 @@ use crate::{
     chunks::{Content, HEAD, LARGE, ask_once, read_chunks},
     old_kernel,
     peers::*,
-    rig::{Scripted, address, connect, counted, counter, eventually, read_all},
+    rig::{LONG, Scripted, address, connect, counted, counter, eventually, read_all},
     syslog::Syslog,
 };
 
@@ -127,6 +127,39 @@ async fn server_that_stalls_in_a_chunk_ends_the_response_in_time_and_is_logged()
             format!("front back/s1 T/T/T/T/T 200 {bytes} - - sD-- 1/1/0/0/0 0/0 \"GET / HTTP/1.1\"");
         assert_eq!(line, expected, "{behind}");
         eventually("it is counted", || counter(&proxy, "server_timeouts_total") == 1).await;
+        let in_flight = || proxy.status().backends[0].servers[0].in_flight;
+        eventually("its connection is given up", || in_flight() == 0).await;
+    }
+}
+
+#[tokio::test]
+async fn client_that_leaves_while_its_server_stalls_in_a_chunk_is_seen_at_once() {
+    for behind in ["100000\r\nabc", "4000", ""] {
+        let content = Content::large().then("3\r\nend\r\n").then(behind);
+        let (left, mut leaves) = tokio::sync::mpsc::unbounded_channel();
+        let server = server_that(&content.wire, move |mut stream| {
+            let left = left.clone();
+            async move {
+                let _ = read_all(&mut stream).await;
+                left.send(()).unwrap();
+            }
+        })
+        .await;
+        let (syslog, mut config) = (Syslog::start().await, http_config(&[server.address]));
+        syslog.receive_from(&mut config);
+        let proxy = Proxy::start(config).unwrap();
+        let mut client = connect(&proxy).await;
+        client.write_all(GET.as_bytes()).await.unwrap();
+        read_head(&mut client).await.unwrap();
+        let mut wire = Vec::new();
+        while memchr::memmem::find(&wire, b"end").is_none() {
+            assert!(client.read_buf(&mut wire).await.unwrap() > 0, "{behind:?}");
+        }
+        socket2::SockRef::from(&client).set_linger(Some(Duration::ZERO)).unwrap();
+        drop(client);
+        tokio::time::timeout(LONG, leaves.recv()).await.expect("the server is not left").unwrap();
+        let line = syslog.line().await;
+        assert!(line.contains(" 200 ") && line.contains(" CD-- "), "{behind:?}: {line}");
         let in_flight = || proxy.status().backends[0].servers[0].in_flight;
         eventually("its connection is given up", || in_flight() == 0).await;
     }

@@ -66,7 +66,7 @@ struct Arguments {
     /// How often each load is repeated, 1 to 100
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=100))]
     rounds: u32,
-    /// How long each load is, 0.05 to 60; four times as long, and a fourth as often, for databases and servers in trouble
+    /// How long each load is, 0.05 to 60; four times as long, and a fourth as often, for databases and servers in trouble, longer for 4,000 connections and more
     #[arg(long, default_value_t = 0.25, value_parser = seconds)]
     seconds: f64,
     /// A look at whether it works: one round of 0.2 s
