@@ -199,9 +199,13 @@ impl<'a> Driver<'a> {
             };
             turns.taken(matches!(input, Input::Packet { .. }));
             let now = Moment::now();
+            let is_deadline = matches!(input, Input::Deadline);
+            if is_deadline && turns.others_first(now.saturating_since(next)) {
+                tokio::task::yield_now().await;
+                continue;
+            }
             self.host.beat(now);
             self.due.beat = now + self.heartbeat;
-            let is_deadline = matches!(input, Input::Deadline);
             let timers = turns.timers_next(is_deadline, !is_deadline && now >= next);
             self.feed(now, input, &packet);
             if timers {
