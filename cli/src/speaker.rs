@@ -209,8 +209,8 @@ async fn listen(link: Rc<Link>, outbox: Rc<Outbox>, mut packet: Vec<u8>, command
 fn command(message: ToSpeaker) -> Option<Command> {
     Some(match message {
         ToSpeaker::Configure { .. } | ToSpeaker::HandOver => return None,
-        ToSpeaker::Readiness { group, readiness, yields, trusts, sources } => {
-            Command::Readiness { group, readiness, yields, trusts, sources }
+        ToSpeaker::Readiness { group, readiness, said, yields, trusts, sources } => {
+            Command::Readiness { group, readiness, said, yields, trusts, sources }
         }
         ToSpeaker::ExchangesReset { group } => Command::ExchangesReset { group },
         ToSpeaker::PeerReappeared => Command::PeerReappeared,

@@ -10,7 +10,8 @@
 //!
 //! [`run`] waits for one input, feeds it, drains the outputs, and arms the next deadline. Inputs come before deadlines:
 //! an advertisement that waits in a socket must count before a timer that it would have reset. That is safe because the
-//! machine itself compares the clock before it acts on anything.
+//! machine itself compares the clock before it acts on anything. Behind a deadline that was missed by 10 ms or more the daemon's
+//! words come first as well, which another task reads.
 
 mod announce;
 mod arp_probe;
@@ -72,6 +73,8 @@ pub enum Command {
         group: String,
         /// How good a holder this node is.
         readiness: Readiness,
+        /// When the daemon said so, from when on it counts for `stall_timeout`. From when on it was heard, if it does not say.
+        said: Option<Moment>,
         /// See [`crate::Group::handle_yielding`].
         yields: bool,
         /// Another node has said something that is signed by the secret of this one.

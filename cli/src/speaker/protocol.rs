@@ -28,7 +28,10 @@ pub enum ToSpeaker {
         group: String,
         /// How good a holder this node is.
         readiness: Readiness,
-        /// It does not preempt a ready Active. A daemon or speaker of before does not know this.
+        /// When this was said: what a speaker that stood still reads late is no newer for it. A daemon or speaker of before does not know this.
+        #[serde(default)]
+        said: Option<Moment>,
+        /// It does not preempt a ready Active. The same.
         #[serde(default)]
         yields: bool,
         /// Another node's hello was signed by the secret of this one. The same.

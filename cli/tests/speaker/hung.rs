@@ -3,9 +3,10 @@
 use std::{
     fs,
     process::{Child, Command, Stdio},
+    time::{Duration, Instant},
 };
 
-use nix::unistd::Pid;
+use nix::{sys::signal::Signal, unistd::Pid};
 
 use super::{ADDED_2, Bridge, Node, REMOVED_1, RESIGNED_1, Recorder, Seen, in_namespace, started, wait_for};
 
@@ -60,4 +61,34 @@ fn a_hung_control_thread_loses_the_address_once_the_stall_timeout_of_the_file_is
             wait_for("lb1 is a Backup again", || (lb1.state() == "Backup").then_some(()));
         },
     );
+}
+
+/// Of 1 s that the daemon may be silent 950 ms at least are over when its words are read.
+#[test]
+fn words_that_a_speaker_reads_late_are_as_old_as_they_are() {
+    in_namespace("hung::words_that_a_speaker_reads_late_are_as_old_as_they_are", || {
+        let bridge = Bridge::new("advertisement_interval = \"700ms\"");
+        let mut lb1 = Node::new(&bridge, 1, true);
+        let record = Recorder::start(&lb1, None);
+        lb1.start();
+        wait_for("lb1 holds the address", || lb1.has_vip().then_some(()));
+        let (daemon, speaker) = (lb1.daemon(), lb1.speaker());
+        let until = |begun: Instant, milliseconds| {
+            wait_for("time", || (begun.elapsed() >= Duration::from_millis(milliseconds)).then_some(()));
+        };
+        record.clear();
+        record.wait_for(&Seen::Advertised(11, 254));
+        lb1.signal(speaker, Signal::SIGSTOP);
+        let begun = Instant::now();
+        record.clear();
+        until(begun, 400);
+        lb1.signal(daemon, Signal::SIGSTOP);
+        until(begun, 1350);
+        lb1.signal(speaker, Signal::SIGCONT);
+        record.wait_for(&RESIGNED_1);
+        // The one that was due meanwhile. A second more of being Active has another one.
+        assert!(record.count(&Seen::Advertised(11, 254)) <= 1);
+        lb1.signal(daemon, Signal::SIGCONT);
+        wait_for("it says why", || lb1.log().contains("the daemon does not answer").then_some(()));
+    });
 }

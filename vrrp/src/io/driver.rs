@@ -27,7 +27,7 @@ use super::{
         events::{self, Events},
         interfaces::Interfaces,
         ledger::Ledger,
-        requests::{Answer, Request, Requests},
+        requests::{Answer, LOOKS, Request, Requests},
     },
     remarks::Remarks,
     socket::{PACKET_MAX, Received},
@@ -45,6 +45,9 @@ const STATUS: Duration = Duration::from_secs(1);
 
 /// An interface that could not be used is tried again after this long.
 const RETRY: Duration = Duration::from_secs(1);
+
+/// A deadline that passed so long ago was not looked at in time because this process stood still.
+const STOOD_STILL: Duration = Duration::from_millis(10);
 
 /// Runs the groups.
 pub(super) struct Driver<'a> {
@@ -199,17 +202,16 @@ impl<'a> Driver<'a> {
             };
             turns.taken(matches!(input, Input::Packet { .. }));
             let now = Moment::now();
-            let is_deadline = matches!(input, Input::Deadline);
-            if is_deadline && turns.others_first(now.saturating_since(next)) {
-                tokio::task::yield_now().await;
-                continue;
-            }
             self.host.beat(now);
             self.due.beat = now + self.heartbeat;
+            let is_deadline = matches!(input, Input::Deadline);
             let timers = turns.timers_next(is_deadline, !is_deadline && now >= next);
             self.feed(now, input, &packet);
             if timers {
-                self.handle_timeouts(now);
+                if now.saturating_since(next) >= STOOD_STILL {
+                    self.hear_daemon(&mut commands).await;
+                }
+                self.handle_timeouts(Moment::now());
             }
             if self.changed || self.due.status <= now {
                 self.report_status(now);
@@ -217,6 +219,19 @@ impl<'a> Driver<'a> {
         }
         self.report_status(Moment::now());
         Ok(())
+    }
+
+    /// What the daemon said while this process stood still, before it is judged to be silent. Another task of this thread reads its socket, and has the
+    /// words ready once it has had its turns.
+    async fn hear_daemon(&mut self, commands: &mut UnboundedReceiver<Command>) {
+        for _ in 0..LOOKS {
+            tokio::task::yield_now().await;
+        }
+        while !self.alone
+            && let Ok(command) = commands.try_recv()
+        {
+            self.command(Moment::now(), &command);
+        }
     }
 
     fn next_deadline(&self) -> Moment {

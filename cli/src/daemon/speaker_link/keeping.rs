@@ -475,7 +475,7 @@ impl Keeper {
         let Told { readiness, yields, trusts, sources } = told;
         let lived = self.run.as_ref().map_or(Duration::ZERO, Run::ran);
         let readiness = self.patience.tempered(lived, readiness);
-        ToSpeaker::Readiness { group, readiness, yields, trusts, sources }
+        ToSpeaker::Readiness { group, readiness, said: Some(Moment::now()), yields, trusts, sources }
     }
 
     async fn pass_on(&mut self, message: FromSpeaker) {

@@ -65,8 +65,8 @@ impl Driver<'_> {
                 continue;
             }
             match command {
-                Command::Readiness { readiness, yields, trusts, sources, .. } => {
-                    lane.readiness = Some(now);
+                Command::Readiness { readiness, said, yields, trusts, sources, .. } => {
+                    lane.readiness = Some(said.map_or(now, |said| said.min(now)));
                     lane.is_trusted |= *trusts;
                     self.changed |= lane.told.as_ref() != Some(readiness);
                     lane.told = Some(readiness.clone());

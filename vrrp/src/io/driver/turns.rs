@@ -1,7 +1,5 @@
 //! Whose turn it is among a driver's inputs, so that none of them can starve the others.
 
-use std::time::Duration;
-
 /// So many inputs in a row may hold up a deadline that has passed.
 const INPUTS_PER_DEADLINE: u32 = 16;
 
@@ -9,15 +7,11 @@ const INPUTS_PER_DEADLINE: u32 = 16;
 /// packets would make the daemon's readiness run out, and the address would be given up.
 const PACKETS_IN_A_ROW: u32 = 16;
 
-/// A deadline that passed so long ago was not looked at in time because this process stood still.
-const STOOD_STILL: Duration = Duration::from_millis(10);
-
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Turns {
     packets: u32,
     overdue: u32,
-    have_others_been_first: bool,
 }
 
 impl Turns {
@@ -29,13 +23,6 @@ impl Turns {
     /// An input was taken. In the turn of the others it may be that there is none; that counts as no packet.
     pub(super) fn taken(&mut self, is_packet: bool) {
         self.packets = if is_packet { self.packets + 1 } else { 0 };
-    }
-
-    /// Whether other tasks of this thread are to run before a deadline that passed `late` ago is looked at, once: what came while this
-    /// process stood still is theirs to bring. The daemon's readiness would run out while its newest word waits to be read.
-    pub(super) fn others_first(&mut self, late: Duration) -> bool {
-        self.have_others_been_first = late >= STOOD_STILL && !self.have_others_been_first;
-        self.have_others_been_first
     }
 
     /// Whether the timers are to be looked at after this input: it is the deadline's own, or the deadline passed
@@ -91,13 +78,5 @@ mod tests {
         assert_eq!(looked, [17, 34]);
         assert!(turns.timers_next(true, false));
         assert!((1..=40).all(|_| !turns.timers_next(false, false)), "not before it passed");
-    }
-
-    #[test]
-    fn others_run_once_before_a_deadline_that_was_missed() {
-        let mut turns = Turns::default();
-        let mut order = |late: [u64; 5]| late.map(|late| turns.others_first(Duration::from_millis(late)));
-        assert_eq!(order([0, 900, 900, 0, 9]), [false, true, false, false, false]);
-        assert_eq!(order([10, 0, 10, 11, 12]), [true, false, true, false, true]);
     }
 }

@@ -16,8 +16,8 @@ use crate::{Family, Moment, VirtualAddress};
 /// rtnetlink waits for an acknowledgement without limit.
 const LIMIT: Duration = Duration::from_millis(50);
 
-/// Rounds of the runtime in which an answer gets from the socket to the one who waits, and some more.
-const LOOKS: usize = 8;
+/// Rounds of the runtime in which what is there gets from the socket to the one who waits, and some more.
+pub(in crate::io) const LOOKS: usize = 8;
 
 /// A dump of thousands of addresses takes longer.
 const DUMP_LIMIT: Duration = Duration::from_secs(1);
