@@ -31,8 +31,9 @@ pub(crate) struct Thread {
 }
 
 impl Thread {
+    /// None of a process that is gone.
     pub(crate) fn all(of: Pid) -> Vec<Self> {
-        let tasks = fs::read_dir(format!("/proc/{of}/task")).unwrap().flatten();
+        let tasks = fs::read_dir(format!("/proc/{of}/task")).into_iter().flatten().flatten();
         let read = |path: PathBuf| fs::read_to_string(path.join("status")).ok();
         let named = |status: String| Some(Self { name: value(&status, "Name")?.to_owned(), status });
         // One that has ended meanwhile says nothing.
