@@ -151,7 +151,7 @@ fn a_speaker_that_is_back_from_a_stall_announces() {
         let flood = raw_socket(254);
         (0..100).for_each(|_| send(&flood, &message(255, 10, 1, &[198, 51, 100, 10])));
         wait_for("more than 1.5 s are over", || {
-            (begun.elapsed() >= Duration::from_millis(1700)).then_some(())
+            (begun.elapsed() >= Duration::from_millis(1600)).then_some(())
         });
         assert_eq!(record.count(&announced), 0, "it had nothing to announce");
         lb1.signal(speaker, Signal::SIGCONT);

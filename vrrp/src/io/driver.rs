@@ -208,10 +208,12 @@ impl<'a> Driver<'a> {
             let timers = turns.timers_next(is_deadline, !is_deadline && now >= next);
             self.feed(now, input, &packet);
             if timers {
+                let mut now = now;
                 if now.saturating_since(next) >= STOOD_STILL {
                     self.hear_daemon(&mut commands).await;
+                    now = Moment::now();
                 }
-                self.handle_timeouts(Moment::now());
+                self.handle_timeouts(now);
             }
             if self.changed || self.due.status <= now {
                 self.report_status(now);

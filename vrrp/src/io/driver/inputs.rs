@@ -66,7 +66,8 @@ impl Driver<'_> {
             }
             match command {
                 Command::Readiness { readiness, said, yields, trusts, sources, .. } => {
-                    lane.readiness = Some(said.map_or(now, |said| said.min(now)));
+                    // One that has waited since before the start takes nothing from what was said since.
+                    lane.readiness = lane.readiness.max(Some(said.map_or(now, |said| said.min(now))));
                     lane.is_trusted |= *trusts;
                     self.changed |= lane.told.as_ref() != Some(readiness);
                     lane.told = Some(readiness.clone());
